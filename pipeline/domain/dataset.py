@@ -1,0 +1,163 @@
+"""Versioned datasets: an immutable manifest, named by the hash of its bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.domain.geometry import Box, SizeHW
+from pipeline.domain.mask import Mask
+from pipeline.domain.records import Instance, Origin, OriginKind, Split, State
+from pipeline.errors import BadFormat
+
+__all__ = [
+    "MANIFEST_FORMAT",
+    "DatasetEntry",
+    "DatasetVersion",
+    "instance_row",
+    "manifest_bytes",
+    "parse_instance",
+    "parse_manifest",
+    "version_of",
+]
+
+MANIFEST_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class DatasetEntry:
+    """One image of a version: which file (by content), which split, and the revision that speaks for it."""
+
+    sample_id: str
+    size_hw: SizeHW
+    split: Split
+    group: str
+    revision: int
+    instances: tuple[Instance, ...]
+
+
+@dataclass(frozen=True)
+class DatasetVersion:
+    """`id` is the SHA-256 of the manifest; `counts` are keyed `split/…`, `class/…`, `state/…`."""
+
+    id: str
+    parent: str | None
+    counts: Mapping[str, int]
+
+
+def manifest_bytes(entries: Iterable[DatasetEntry], classes: Sequence[str]) -> bytes:
+    """The canonical manifest: a header line, then one JSON line an image, sorted by sample id.
+
+    The same entries give the same bytes on every machine: sorted keys, fixed float format, no time, no path.
+    """
+    lines = [_line({"format": MANIFEST_FORMAT, "classes": list(classes)})]
+    lines += [_line(_entry(entry)) for entry in sorted(entries, key=lambda entry: entry.sample_id)]
+    return "".join(lines).encode()
+
+
+def parse_manifest(data: bytes) -> tuple[tuple[str, ...], list[DatasetEntry]]:
+    """Class names and entries of a manifest. Raises BadFormat, with the line."""
+    classes: tuple[str, ...] = ()
+    entries: list[DatasetEntry] = []
+    for number, line in enumerate(data.decode().splitlines(), start=1):
+        try:
+            row = json.loads(line)
+            if number == 1:
+                if row["format"] != MANIFEST_FORMAT:
+                    raise BadFormat(
+                        f"manifest format {row['format']}, this version reads {MANIFEST_FORMAT}", line=1
+                    )
+                classes = tuple(row["classes"])
+            else:
+                entries.append(_parse_entry(row))
+        except (KeyError, TypeError, ValueError) as exc:
+            raise BadFormat(f"not a manifest row: {exc}", line=number) from exc
+    return classes, entries
+
+
+def version_of(data: bytes, parent: str | None) -> DatasetVersion:
+    """The version that a manifest describes."""
+    _, entries = parse_manifest(data)
+    counts: Counter[str] = Counter()
+    for entry in entries:
+        counts[f"split/{entry.split}"] += 1
+        for instance in entry.instances:
+            counts[f"class/{instance.label}"] += 1
+            counts[f"state/{instance.state.value}"] += 1
+    return DatasetVersion(hashlib.sha256(data).hexdigest(), parent, dict(sorted(counts.items())))
+
+
+def _line(row: Mapping[str, object]) -> str:
+    return json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _entry(entry: DatasetEntry) -> dict[str, object]:
+    return {
+        "sample": entry.sample_id,
+        "size_hw": list(entry.size_hw),
+        "split": entry.split,
+        "group": entry.group,
+        "revision": entry.revision,
+        "instances": [instance_row(instance) for instance in sorted(entry.instances, key=lambda item: item.id)],
+    }
+
+
+def instance_row(instance: Instance) -> dict[str, object]:
+    """An instance as plain JSON values; the inverse of `parse_instance`."""
+    return {
+        "id": instance.id,
+        "label": instance.label,
+        "box": [round(value, 4) for value in instance.box],
+        "counts": instance.mask.counts.decode() if instance.mask is not None else None,
+        "size_hw": list(instance.mask.size_hw) if instance.mask is not None else None,
+        "origin": [instance.origin.kind.value, instance.origin.name],
+        "state": instance.state.value,
+        "confidence": instance.confidence,
+        "predicted_iou": instance.predicted_iou,
+        "stability": instance.stability,
+        "clicks": instance.clicks,
+    }
+
+
+def parse_instance(row: Mapping[str, Any]) -> Instance:
+    """Raises KeyError, TypeError or ValueError for a row that `instance_row` did not make."""
+    fields = dict(row)
+    kind, name = fields.pop("origin")
+    counts, size_hw = fields.pop("counts"), fields.pop("size_hw")
+    mask = Mask(str(counts).encode(), _size(size_hw)) if counts is not None else None
+    return Instance(
+        id=str(fields["id"]),
+        label=str(fields["label"]),
+        box=Box(*(float(value) for value in fields["box"])),
+        mask=mask,
+        origin=Origin(OriginKind(kind), str(name)),
+        state=State(str(fields["state"])),
+        confidence=_score(fields["confidence"]),
+        predicted_iou=_score(fields["predicted_iou"]),
+        stability=_score(fields["stability"]),
+        clicks=int(fields["clicks"]),
+    )
+
+
+def _parse_entry(row: Mapping[str, Any]) -> DatasetEntry:
+    return DatasetEntry(
+        sample_id=str(row["sample"]),
+        size_hw=_size(row["size_hw"]),
+        split=row["split"],
+        group=str(row["group"]),
+        revision=int(row["revision"]),
+        instances=tuple(parse_instance(item) for item in row["instances"]),
+    )
+
+
+def _size(value: Any) -> SizeHW:
+    height, width = value
+    return int(height), int(width)
+
+
+def _score(value: Any) -> float | None:
+    return None if value is None else float(value)

@@ -1,0 +1,176 @@
+"""The doors' shapes, on one screen. A peer is one file of a family's folder that has one of these shapes.
+
+Every peer module offers
+
+- a docstring whose first line is the peer's caption in `pipeline list`,
+- `Settings`, a frozen pydantic model with `extra="forbid"`,
+- `REQUIRES`, the packages it needs beyond the core: extra -> import names, `{"ultralytics": ("torch",)}`,
+- `build(settings, resources)`; heavy imports happen in there. Detectors take two more:
+  `build(settings, resources, *, model=None, confidence=None)`: a trained model instead of the settings' weights,
+  and another confidence floor, for evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.domain.geometry import Image
+from pipeline.domain.prompts import Encoding, MaskPrediction, Prompt, Proposal
+from pipeline.domain.records import Annotation, Instance, Sample
+from pipeline.domain.rounds import ModelRef, Uncertainty
+
+__all__ = [
+    "Annotator",
+    "Collected",
+    "Detector",
+    "Embedder",
+    "Epoch",
+    "Executor",
+    "Resources",
+    "Reviewer",
+    "Segmenter",
+    "TaskItem",
+    "Trainer",
+    "Verdict",
+]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class TaskItem:
+    """One image to be asked about: the machine's instances are the person's starting point."""
+
+    sample: Sample
+    instances: tuple[Instance, ...]
+    uncertainty: Uncertainty
+    round: int
+
+
+@dataclass(frozen=True)
+class Collected:
+    """An answer, and the cursor from which a later `collect` goes on after it."""
+
+    annotation: Annotation
+    task_id: str
+    cursor: str
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Progress of a training: `epoch` counts from 1 to `of`; `losses` by name."""
+
+    epoch: int
+    of: int
+    losses: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A reviewer's word on one sample, with who said it."""
+
+    sample_id: str
+    decision: str
+    author: str
+
+
+class Detector(Protocol):
+    name: str
+
+    def propose(self, images: Sequence[Image]) -> list[list[Proposal]]: ...
+
+
+class Embedder(Protocol):
+    """A detector that can also describe whole images, `float32 (n, d)`."""
+
+    def embed(self, images: Sequence[Image]) -> npt.NDArray[np.float32]: ...
+
+
+class Segmenter(Protocol):
+    """Stateless, and safe from many threads."""
+
+    name: str
+
+    def encode(self, images: Sequence[Image]) -> list[Encoding]:
+        """Slow, once per image."""
+        ...
+
+    def decode(
+        self, encoding: Encoding, prompts: Sequence[Prompt], *, multimask: bool = False
+    ) -> list[list[MaskPrediction]]:
+        """Fast; one entry per prompt, in order: one candidate, or several ranked by predicted IoU."""
+        ...
+
+
+class Trainer(Protocol):
+    name: str
+
+    def train(
+        self,
+        dataset: Path,
+        base: ModelRef | None,
+        *,
+        work: Path,
+        seed: int,
+        on_epoch: Callable[[Epoch], None],
+    ) -> ModelRef:
+        """Train on a YOLO-seg folder. What an interrupted call left in `work` is resumed."""
+        ...
+
+
+class Annotator(Protocol):
+    name: str
+
+    def submit(self, items: Sequence[TaskItem]) -> Mapping[str, str]:
+        """Sample id -> task id. Idempotent: asking twice makes one task."""
+        ...
+
+    def collect(self, since: str | None) -> Iterator[Collected]:
+        """What people have said after the cursor `since`. Never blocks."""
+        ...
+
+
+class Reviewer(Protocol):
+    name: str
+
+    def open(self, rows: Iterable[TaskItem]) -> None: ...
+
+    def verdicts(self) -> Iterator[Verdict]: ...
+
+
+class Executor(Protocol):
+    name: str
+
+    def map(self, build_worker: Callable[[], Callable[[T], R]], items: Iterable[T]) -> Iterator[R]:
+        """Results in the order of the items; each process or thread builds its worker once; reads ahead a bounded
+        number of items, so memory does not grow with their count.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the house lends a peer while it is built.
+
+    `find_weights(name)` returns a path or raises WeightsUnavailable with every place searched.
+    `truth(sample_id)` is known in simulations only; None where nothing is known about the sample.
+    `read_image(sample)` gives the canonical frame. `work` is a folder that the peer may keep things in.
+    `now()` is the time, UTC.
+    """
+
+    classes: tuple[str, ...]
+    seed: int
+    work: Path
+    find_weights: Callable[[str], Path]
+    read_image: Callable[[Sample], Image]
+    truth: Callable[[str], tuple[Instance, ...] | None]
+    segmenter: Callable[[], Segmenter]
+    now: Callable[[], datetime]
