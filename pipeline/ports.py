@@ -83,9 +83,11 @@ class Verdict:
 
 
 class Detector(Protocol):
+    """Makes proposals. Models ignore `sample_ids`; simulations know the truth by them."""
+
     name: str
 
-    def propose(self, images: Sequence[Image]) -> list[list[Proposal]]: ...
+    def propose(self, images: Sequence[Image], sample_ids: Sequence[str]) -> list[list[Proposal]]: ...
 
 
 class Embedder(Protocol):

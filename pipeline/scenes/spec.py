@@ -35,7 +35,7 @@ class SceneSpec:
     classes: tuple[str, ...]
     class_weights: tuple[float, ...] = ()
     size_hw: tuple[int, int] = (160, 160)
-    objects: tuple[int, int] = (2, 8)
+    objects: tuple[int, int] = (3, 9)
     radius_px: tuple[float, float] = (11.0, 27.0)
     empty_fraction: float = 0.06
     overlap_fraction: float = 0.3
