@@ -1,0 +1,144 @@
+"""Average precision of boxes and masks, as COCO defines it (Lin et al. 2014, https://cocodataset.org/#detection-eval).
+
+faster-coco-eval computes it in memory; only what COCO calls "all areas, at most 100 detections an image" is
+asked for, so the eleven other figures cost nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.domain.geometry import Box, SizeHW
+from pipeline.domain.mask import Mask
+from pipeline.domain.metrics import ClassMetrics, Metrics
+from pipeline.domain.prompts import Proposal
+from pipeline.domain.records import Instance, State
+from pipeline.errors import DataError, ShapeMismatch
+
+__all__ = ["ApAccumulator"]
+
+MAX_DETECTIONS = 100
+ALL_AREAS = [0.0, 1e10]
+
+
+class ApAccumulator:
+    """Takes one image at a time, then says how well predictions met the truth.
+
+    It keeps boxes and run-length masks only, never an image or a bitmap. A rejected instance is not truth.
+    A proposal without a mask is no detection for the mask figures. If any truth instance has no mask, the
+    mask figures are None: predictions of that object could be neither right nor wrong.
+    """
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self._class_ids = {name: number for number, name in enumerate(classes, start=1)}
+        self._sizes: dict[str, SizeHW] = {}
+        self._truth: list[_Row] = []
+        self._found: list[_Row] = []
+
+    def add(
+        self, sample_id: str, size_hw: SizeHW, truth_instances: Iterable[Instance], proposals: Iterable[Proposal]
+    ) -> None:
+        """One image, also if it has no truth, or no proposal.
+
+        Raises DataError for an image that was added before or a label that is not among the classes, and
+        ShapeMismatch for a mask that is not of `size_hw`.
+        """
+        if sample_id in self._sizes:
+            raise DataError("the image was already added to this evaluation", sample_id=sample_id)
+        present = [instance for instance in truth_instances if instance.state is not State.REJECTED]
+        image_id = len(self._sizes) + 1
+        truth = [self._row(sample_id, image_id, size_hw, instance, 1.0) for instance in present]
+        found = [self._row(sample_id, image_id, size_hw, guess, guess.confidence) for guess in proposals]
+        self._sizes[sample_id] = size_hw
+        self._truth += truth
+        self._found += found
+
+    def metrics(self) -> Metrics:
+        """Figures over everything added so far."""
+        box = self._precision("bbox")
+        mask = self._precision("segm") if all(row.mask is not None for row in self._truth) else None
+        instances = Counter(row.class_id for row in self._truth)
+        per_class = {}
+        for column, (name, class_id) in enumerate(self._class_ids.items()):
+            only = slice(column, column + 1)
+            per_class[name] = ClassMetrics(instances[class_id], *_figures(box, only), *_figures(mask, only))
+        every = slice(None)
+        return Metrics(
+            len(self._sizes), len(self._truth), *_figures(box, every), *_figures(mask, every), per_class=per_class
+        )
+
+    def _row(
+        self, sample_id: str, image_id: int, size_hw: SizeHW, item: Instance | Proposal, score: float
+    ) -> _Row:
+        class_id = self._class_ids.get(item.label)
+        if class_id is None:
+            known = ", ".join(self._class_ids)
+            raise DataError(f"label {item.label!r} is not among the classes ({known})", sample_id=sample_id)
+        if item.mask is not None and item.mask.size_hw != size_hw:
+            raise ShapeMismatch(f"a mask is {item.mask.size_hw}, the image is {size_hw}", sample_id=sample_id)
+        return _Row(image_id, class_id, item.box, item.mask, score)
+
+    def _precision(self, kind: Literal["bbox", "segm"]) -> npt.NDArray[np.float64] | None:
+        """COCO's interpolated precision, `(10 IoU thresholds, 101 recalls, k classes)`; -1 without truth."""
+        if not self._truth:
+            return None
+        from faster_coco_eval import COCO, COCOeval_faster
+
+        frame = {
+            "images": [
+                {"id": number, "height": size_hw[0], "width": size_hw[1]}
+                for number, size_hw in enumerate(self._sizes.values(), start=1)
+            ],
+            "categories": [{"id": number, "name": name} for name, number in self._class_ids.items()],
+        }
+        sides = [COCO({**frame, "annotations": _coco(rows, kind)}) for rows in (self._truth, self._found)]
+        evaluation = COCOeval_faster(*sides, iouType=kind)
+        evaluation.params.maxDets = [MAX_DETECTIONS]
+        evaluation.params.areaRng, evaluation.params.areaRngLbl = [ALL_AREAS], ["all"]
+        evaluation.evaluate()
+        evaluation.accumulate()
+        precision: npt.NDArray[np.float64] = np.asarray(evaluation.eval["precision"])[:, :, :, 0, 0]
+        return precision
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    image_id: int
+    class_id: int
+    box: Box
+    mask: Mask | None
+    score: float
+
+
+def _coco(rows: Sequence[_Row], kind: Literal["bbox", "segm"]) -> list[dict[str, Any]]:
+    """COCO's annotations or results; ids count from 1 because 0 means "unmatched" there."""
+    table = []
+    for number, row in enumerate(rows, start=1):
+        if kind == "segm" and row.mask is None:
+            continue
+        shape: dict[str, Any] = {"bbox": [row.box.x1, row.box.y1, row.box.width, row.box.height]}
+        area: float = row.box.area_px
+        if kind == "segm" and row.mask is not None:
+            shape, area = {"segmentation": row.mask.rle}, row.mask.area_px
+        keys = {"id": number, "image_id": row.image_id, "category_id": row.class_id}
+        table.append({**keys, **shape, "area": area, "iscrowd": 0, "score": row.score})
+    return table
+
+
+def _figures(precision: npt.NDArray[np.float64] | None, classes: slice) -> tuple[float | None, float | None]:
+    """AP at IoU 0.50, and its mean over 0.50:0.05:0.95, over the given columns that have truth."""
+    if precision is None:
+        return None, None
+    chosen = precision[:, :, classes]
+    return _mean(chosen[0]), _mean(chosen)
+
+
+def _mean(precision: npt.NDArray[np.float64]) -> float | None:
+    known = precision[precision > -1]
+    return float(known.mean()) if known.size else None
