@@ -1,0 +1,129 @@
+"""export: a dataset version as a folder that other tools read."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from pipeline.domain.dataset import DatasetEntry, manifest_bytes
+from pipeline.errors import DataError
+from pipeline.formats.yolo import data_yaml, label_rows
+
+__all__ = ["export_yolo", "tree_hash"]
+
+SPLITS = ("train", "val", "test")
+STEM_LENGTH = 16
+SIGNATURES = {
+    b"\xff\xd8\xff": ".jpg",
+    b"\x89PNG": ".png",
+    b"RIFF": ".webp",
+    b"BM": ".bmp",
+    b"II*\x00": ".tiff",
+    b"MM\x00*": ".tiff",
+}
+JPEG_END = b"\xff\xd9"
+CANNOT_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
+
+
+def export_yolo(
+    entries: Iterable[DatasetEntry], classes: Sequence[str], image_path: Callable[[str], Path], folder: Path
+) -> None:
+    """Fill `folder` with images/{train,val,test}, labels/{train,val,test}, data.yaml and manifest.jsonl.
+
+    The content depends on the entries and the images' bytes alone: no time, no outside path. Every split has
+    its folders and data.yaml always names images/val, even if no image is in it: a trainer must not validate
+    on it without looking. A file is called by the first 16 digits of its sample id, with the suffix of what
+    it really is; an image without instances gets an empty label file.
+
+    Images are hard links, copies where the file system allows none. A JPEG without its end marker becomes a
+    copy with one: Ultralytics would otherwise encode the file anew, and with it the version would change.
+
+    Raises DataError, naming the sample, for an image that is missing or of a kind that trainers do not read,
+    and for an instance without a mask.
+    """
+    rows = list(entries)
+    _make_folders(folder, [f"{kind}/{split}" for kind in ("images", "labels") for split in SPLITS])
+    for entry, name in _named(rows, image_path):
+        _place(image_path(entry.sample_id), folder / "images" / entry.split / name)
+        label = (folder / "labels" / entry.split / name).with_suffix(".txt")
+        label.write_bytes(label_rows(entry.instances, classes, entry.size_hw).encode())
+    (folder / "data.yaml").write_bytes(data_yaml(classes).encode())
+    (folder / "manifest.jsonl").write_bytes(manifest_bytes(rows, classes))
+
+
+def tree_hash(folder: Path) -> str:
+    """SHA-256 over the sorted lines `relative path, size, SHA-256` of every file, in hexadecimal.
+
+    Empty folders do not count. A symbolic link stands for its own text and is never followed.
+    """
+    lines = []
+    for root, folders, files in os.walk(folder):
+        links = [name for name in folders if (Path(root) / name).is_symlink()]
+        for path in (Path(root) / name for name in (*files, *links)):
+            size, digest = _fingerprint(path)
+            lines.append(f"{path.relative_to(folder).as_posix()}\0{size}\0{digest}\n")
+    return hashlib.sha256("".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _fingerprint(path: Path) -> tuple[int, str]:
+    if path.is_symlink():
+        content = os.fsencode(path.readlink())
+        return len(content), f"link {hashlib.sha256(content).hexdigest()}"
+    with path.open("rb") as file:
+        return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _make_folders(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+
+
+def _named(
+    entries: Iterable[DatasetEntry], image_path: Callable[[str], Path]
+) -> Iterable[tuple[DatasetEntry, str]]:
+    """Every entry with its image's file name, sorted by sample id, after the checks that need no codec."""
+    taken: dict[str, str] = {}
+    for entry in sorted(entries, key=lambda entry: entry.sample_id):
+        stem = entry.sample_id[:STEM_LENGTH]
+        if stem in taken:
+            raise DataError(f"shares its first {STEM_LENGTH} digits with {taken[stem]}", sample_id=entry.sample_id)
+        taken[stem] = entry.sample_id
+        for instance in entry.instances:
+            if instance.mask is None:
+                raise DataError(f"instance {instance.id} has no mask to export", sample_id=entry.sample_id)
+        yield entry, stem + _suffix(entry.sample_id, image_path(entry.sample_id))
+
+
+def _suffix(sample_id: str, path: Path) -> str:
+    """By content: a name may lie, and two files of one sample may be called differently."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as exc:
+        raise DataError(f"its image {path} cannot be read: {exc.strerror}", sample_id=sample_id) from exc
+    for signature, suffix in SIGNATURES.items():
+        if head.startswith(signature):
+            return suffix
+    raise DataError(f"its image {path} is not a JPEG, PNG, WebP, BMP or TIFF file", sample_id=sample_id)
+
+
+def _place(source: Path, target: Path) -> None:
+    if target.suffix == ".jpg" and not _ends_as_jpeg(source):
+        target.write_bytes(source.read_bytes() + JPEG_END)
+        return
+    try:
+        os.link(source, target)
+    except OSError as exc:
+        if exc.errno not in CANNOT_LINK:
+            raise
+        shutil.copyfile(source, target)
+
+
+def _ends_as_jpeg(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-len(JPEG_END), os.SEEK_END)
+        return file.read() == JPEG_END
