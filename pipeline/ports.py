@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -90,6 +90,7 @@ class Detector(Protocol):
     def propose(self, images: Sequence[Image], sample_ids: Sequence[str]) -> list[list[Proposal]]: ...
 
 
+@runtime_checkable
 class Embedder(Protocol):
     """A detector that can also describe whole images, `float32 (n, d)`."""
 
