@@ -43,7 +43,7 @@ def random_box(rng: np.random.Generator, size_hw: SizeHW) -> Box:
 
 
 def random_scenes(seed: int, images: int = 30, most: int = 8) -> list[Scene]:
-    """Images of different sizes with near misses, false alarms and tied confidences; some without truth or guess."""
+    """Images with near misses, false alarms and tied confidences; some without truth, some without a guess."""
     rng = np.random.default_rng(seed)
     scenes: list[Scene] = []
     for number in range(images):

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from pipeline.domain.geometry import Box
+from pipeline.domain.mask import Mask
+from pipeline.domain.records import Annotation, Instance, Origin, OriginKind, Sample, State
+from pipeline.errors import DataError, ShapeMismatch
+from pipeline.stages.merge import MergeSettings, merge
+
+SIZE = (20, 30)
+BOX = Box(2, 3, 12, 13)
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+HUMAN, IMPORTED, MODEL = OriginKind.HUMAN, OriginKind.IMPORTED, OriginKind.MODEL
+
+
+def sample(name: str = "a") -> Sample:
+    return Sample(name, Path(name), SIZE, "train", f"group of {name}")
+
+
+def instance(name: str, state: State, kind: OriginKind = HUMAN, mask: Mask | None = None) -> Instance:
+    return Instance(name, "disc", BOX, mask or Mask.from_box(BOX, SIZE), Origin(kind, "x"), state)
+
+
+def boxed(name: str) -> Instance:
+    return Instance(name, "disc", BOX, None, Origin(IMPORTED, "labels.json"), State.ACCEPTED)
+
+
+def said(kind: OriginKind, revision: int, *instances: Instance, sample_id: str = "a") -> Annotation:
+    return Annotation(sample_id, revision, instances, Origin(kind, "x"), 0, NOON)
+
+
+def no_mask(sample_id: str, instance_id: str) -> Mask | None:
+    return None
+
+
+def ids(*history: Annotation, settings: MergeSettings | None = None) -> list[str] | None:
+    """Ids of the instances that entered; None if the sample is not in the version."""
+    entries = merge([sample()], [history], no_mask, settings or MergeSettings())
+    return [item.id for item in entries[0].instances] if entries else None
+
+
+DRAWN = instance("drawn", State.DRAWN)
+ACCEPTED = instance("accepted", State.ACCEPTED)
+LABEL = instance("label", State.ACCEPTED, IMPORTED)
+GUESS = instance("guess", State.PROPOSED, MODEL)
+REJECTED = instance("rejected", State.REJECTED)
+WITH_GUESSES = MergeSettings(states=(State.PROPOSED, State.ACCEPTED, State.EDITED, State.DRAWN))
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        ((), None),
+        ((said(HUMAN, 1, DRAWN),), ["drawn"]),
+        ((said(HUMAN, 1, DRAWN), said(HUMAN, 2, ACCEPTED)), ["accepted"]),
+        ((said(HUMAN, 1, DRAWN), said(IMPORTED, 2, LABEL)), ["drawn"]),
+        ((said(HUMAN, 1, DRAWN), said(MODEL, 2, GUESS)), ["drawn"]),
+        ((said(IMPORTED, 1, LABEL), said(MODEL, 2, GUESS)), ["label"]),
+        ((said(HUMAN, 1, DRAWN), said(HUMAN, 2)), []),
+        ((said(HUMAN, 1, DRAWN), said(IMPORTED, 2)), ["drawn"]),
+        ((said(IMPORTED, 1),), []),
+        ((said(HUMAN, 1, REJECTED),), []),
+        ((said(HUMAN, 1, DRAWN, REJECTED, ACCEPTED),), ["accepted", "drawn"]),
+        ((said(HUMAN, 1, DRAWN, GUESS),), None),
+        ((said(MODEL, 1, GUESS),), None),
+        ((said(MODEL, 1),), None),
+    ],
+)
+def test_who_speaks_for_an_image(history: tuple[Annotation, ...], expected: list[str] | None) -> None:
+    assert ids(*history) == expected
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        ((said(MODEL, 1, GUESS),), ["guess"]),
+        ((said(MODEL, 1),), None),
+        ((said(HUMAN, 1, DRAWN), said(MODEL, 2, GUESS)), ["drawn"]),
+        ((said(HUMAN, 1), said(MODEL, 2, GUESS)), []),
+        ((said(HUMAN, 1, DRAWN, GUESS),), ["drawn", "guess"]),
+    ],
+)
+def test_models_teach_only_where_asked_for(history: tuple[Annotation, ...], expected: list[str] | None) -> None:
+    assert ids(*history, settings=WITH_GUESSES) == expected
+
+
+def test_an_entry_carries_the_sample_and_the_revision_that_spoke() -> None:
+    [entry] = merge([sample()], [[said(HUMAN, 3, DRAWN)]], no_mask, MergeSettings())
+    assert (entry.sample_id, entry.size_hw, entry.split, entry.group, entry.revision) == (
+        "a",
+        SIZE,
+        "train",
+        "group of a",
+        3,
+    )
+    assert entry.instances == (DRAWN,)
+
+
+def test_entries_are_sorted_and_strangers_left_out() -> None:
+    histories = [[said(HUMAN, 1, sample_id=name)] for name in ("stranger", "a", "b")]
+    entries = merge([sample("b"), sample("a")], histories, no_mask, MergeSettings())
+    assert [entry.sample_id for entry in entries] == ["a", "b"]
+
+
+def test_a_box_takes_the_mask_that_was_made_for_it() -> None:
+    made = Mask.from_box(Box(3, 4, 10, 11), SIZE)
+    history = [said(IMPORTED, 1, boxed("box"), LABEL)]
+    masks = {("a", "box"): made}
+    [entry] = merge([sample()], [history], lambda *key: masks.get(key), MergeSettings())
+    assert [item.mask for item in entry.instances] == [made, LABEL.mask]
+    assert entry.instances[0].box == BOX
+
+
+@pytest.mark.parametrize("mask", [None, Mask.empty(SIZE)])
+def test_a_box_without_a_mask_is_never_filled(mask: Mask | None) -> None:
+    history = [said(IMPORTED, 1, boxed("box"))]
+    with pytest.raises(DataError, match="instance box") as caught:
+        merge([sample()], [history], lambda *_: mask, MergeSettings())
+    assert caught.value.sample_id == "a"
+
+
+def test_a_mask_of_another_size_is_refused() -> None:
+    wrong = instance("wrong", State.DRAWN, mask=Mask.from_box(BOX, (40, 40)))
+    with pytest.raises(ShapeMismatch, match="the image is"):
+        merge([sample()], [[said(HUMAN, 1, wrong)]], no_mask, MergeSettings())
+
+
+def test_problems_can_be_quarantined_while_the_rest_goes_on() -> None:
+    problems: list[DataError] = []
+    told: list[tuple[str, dict[str, object]]] = []
+    histories = [
+        [said(IMPORTED, 1, boxed("box"))],
+        [said(HUMAN, 1, DRAWN, sample_id="b")],
+        [said(HUMAN, 1, sample_id="c")],
+        [said(HUMAN, 1, GUESS, sample_id="d")],
+    ]
+    entries = merge(
+        [sample(name) for name in "abcd"],
+        histories,
+        no_mask,
+        MergeSettings(),
+        lambda name, /, **data: told.append((name, data)),
+        quarantine=problems.append,
+    )
+    assert [entry.sample_id for entry in entries] == ["b", "c"]
+    assert [problem.sample_id for problem in problems] == ["a"]
+    assert told == [("merge.done", {"images": 2, "negatives": 1, "held_back": 1, "quarantined": 1})]
+
+
+def test_two_different_annotations_with_one_number_are_refused() -> None:
+    with pytest.raises(DataError, match="both revision 1"):
+        ids(said(HUMAN, 1, DRAWN), said(HUMAN, 1, ACCEPTED))
+    assert ids(said(HUMAN, 1, DRAWN), said(HUMAN, 1, DRAWN)) == ["drawn"]
+
+
+@pytest.mark.parametrize("states", [(State.REJECTED,), ()])
+def test_settings_refuse_states_that_cannot_teach(states: tuple[State, ...]) -> None:
+    with pytest.raises(ValidationError):
+        MergeSettings(states=states)
