@@ -48,6 +48,7 @@ def evaluate(
 
     The held-out split is frozen, so nothing is skipped: an image that cannot be read any more raises
     ImageUnreadable. Raises BackendRejected for an answer that breaks the port's promises.
+    Tells `evaluate.batch` with `done`, the number of images.
     """
     scores = ApAccumulator(classes)
     remaining = iter(samples)
@@ -58,7 +59,7 @@ def evaluate(
         answer = checked_answer(raw, sample_ids, sizes_hw, classes, backend=detector.name)
         for sample, proposals in zip(batch, answer, strict=True):
             scores.add(sample.id, sample.size_hw, truth(sample.id), proposals)
-        emit("evaluate.batch", images=len(batch))
+        emit("evaluate.batch", done=len(batch))
     return scores.metrics()
 
 

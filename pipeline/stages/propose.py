@@ -31,7 +31,7 @@ def propose(
 ) -> Iterator[tuple[str, list[Proposal]]]:
     """Proposals of every (sample id, image), in the order they came; reads one batch at a time.
 
-    Tells `propose.batch` with `images`, `proposals` and `dropped` (boxes with nothing inside their image).
+    Tells `propose.answered` with `images`, `proposals` and `dropped` (boxes with nothing inside their image).
     Raises BackendRejected for an answer that breaks the port's promises (see `checked_answer`).
     """
     for batch in batches:
@@ -42,5 +42,5 @@ def propose(
         answer = checked_answer(raw, sample_ids, sizes_hw, classes, backend=detector.name)
         kept = sum(len(proposals) for proposals in answer)
         dropped = sum(len(proposals) for proposals in raw) - kept
-        emit("propose.batch", images=len(batch), proposals=kept, dropped=dropped)
+        emit("propose.answered", images=len(batch), proposals=kept, dropped=dropped)
         yield from zip(sample_ids, answer, strict=True)

@@ -66,7 +66,7 @@ def test_measures_every_sample_in_batches() -> None:
     assert metrics.mask_map50 == pytest.approx(51 / 101), "recall 1/2: 51 of COCO's 101 recall steps"
     assert metrics.per_class["star"].mask_map50 is None
     assert detector.batches == [2, 1]
-    assert told == [("evaluate.batch", {"images": 2}), ("evaluate.batch", {"images": 1})]
+    assert told == [("evaluate.batch", {"done": 2}), ("evaluate.batch", {"done": 1})]
 
 
 def test_a_false_alarm_in_a_negative_image_costs() -> None:

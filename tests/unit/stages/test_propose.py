@@ -48,8 +48,8 @@ def test_one_answer_for_each_image_in_order_and_one_batch_at_a_time() -> None:
     assert list(answers) == [("b", [GOOD]), ("c", [GOOD])]
     assert detector.asked == [["a", "b"], ["c"]]
     assert told == [
-        ("propose.batch", {"images": 2, "proposals": 2, "dropped": 0}),
-        ("propose.batch", {"images": 1, "proposals": 1, "dropped": 0}),
+        ("propose.answered", {"images": 2, "proposals": 2, "dropped": 0}),
+        ("propose.answered", {"images": 1, "proposals": 1, "dropped": 0}),
     ]
 
 
