@@ -89,7 +89,7 @@ class Person:
         missed = [belief for index, belief in enumerate(beliefs) if index not in matched and not belief.lazy]
         judged += [self._add(belief, task, desk) for belief in missed]
         nothing_there_s = 0.0 if judged else self._cost.verdict_s
-        return Answer(tuple(item for item, _ in judged), sum((s for _, s in judged), nothing_there_s))
+        return Answer(tuple(item for item, _ in judged), round(sum((s for _, s in judged), nothing_there_s), 3))
 
     def _belief(self, item: Instance, rng: np.random.Generator) -> _Belief:
         errs, lazy, which = rng.random(3)

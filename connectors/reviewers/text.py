@@ -1,0 +1,105 @@
+"""A table to fill in with any editor or spreadsheet: `review.tsv`, with a column `verdict`.
+
+A verdict is `accept`, `fix` (ask about it again), `reject`, `relabel:NAME`, or `hold-out`; an empty cell is
+no verdict. `author` says who gave it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.errors import BadFormat
+from pipeline.ports import Resources, Reviewer, TaskItem, Verdict
+
+__all__ = ["DECISIONS", "REQUIRES", "Settings", "build"]
+
+REQUIRES: Mapping[str, tuple[str, ...]] = {}
+
+DECISIONS = ("accept", "fix", "reject", "hold-out")
+"""The verdicts without an argument."""
+
+_COLUMNS = ("sample_id", "round", "uncertainty", "instances", "labels", "path", "verdict", "author")
+
+
+class Settings(BaseModel):
+    """`author` is written into the rows, for whoever fills them in to keep or to change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    author: Annotated[str, Field(min_length=1)] = "reviewer"
+
+
+def build(settings: Settings, resources: Resources) -> Reviewer:
+    return _Text(settings, resources)
+
+
+class _Text:
+    name = "text"
+
+    def __init__(self, settings: Settings, resources: Resources) -> None:
+        self._author = settings.author
+        self._classes = resources.classes
+        self._path = resources.work / "review.tsv"
+
+    def open(self, rows: Iterable[TaskItem]) -> None:
+        """Write the table. Verdicts that already stand in it are kept for the samples that are still there."""
+        given = {verdict.sample_id: verdict for verdict in self.verdicts()}
+        text = io.StringIO()
+        writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        for item in rows:
+            verdict = given.get(item.sample.id)
+            author = verdict.author if verdict is not None else self._author
+            writer.writerow([*_facts(item), verdict.decision if verdict is not None else "", author])
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self._path.with_suffix(".part")
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            file.write(text.getvalue())
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self._path)
+
+    def verdicts(self) -> Iterator[Verdict]:
+        """The filled-in rows, in order; none before `open`. Raises BadFormat, with the line, for any other word."""
+        if not self._path.exists():
+            return
+        with self._path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, delimiter="\t", strict=True)
+            try:
+                missing = {"sample_id", "verdict"} - set(reader.fieldnames or ())
+                if missing:
+                    raise self._bad(f"the header lacks {', '.join(sorted(missing))}", 1)
+                for row in reader:
+                    decision = (row["verdict"] or "").strip()
+                    if decision:
+                        author = (row.get("author") or "").strip() or self._author
+                        yield Verdict(row["sample_id"], self._checked(decision, reader.line_num), author)
+            except (csv.Error, UnicodeDecodeError) as exc:
+                raise self._bad(f"not a table of tab-separated UTF-8 text: {exc}", reader.line_num + 1) from exc
+
+    def _checked(self, decision: str, line: int) -> str:
+        word, colon, label = decision.partition(":")
+        if word == "relabel" and colon:
+            if label.strip() not in self._classes:
+                raise self._bad(f"{label.strip()!r} is no class (classes: {', '.join(self._classes)})", line)
+            return f"relabel:{label.strip()}"
+        if decision not in DECISIONS:
+            raise self._bad(f"{decision!r} is no verdict: write {', '.join(DECISIONS)}, or relabel:NAME", line)
+        return decision
+
+    def _bad(self, message: str, line: int) -> BadFormat:
+        return BadFormat(message, path=self._path, line=line)
+
+
+def _facts(item: TaskItem) -> list[object]:
+    labels = Counter(instance.label for instance in item.instances)
+    summary = ", ".join(f"{count} {label}" for label, count in sorted(labels.items()))
+    doubt = f"{item.uncertainty.value:.4f}"
+    return [item.sample.id, item.round, doubt, len(item.instances), summary, str(item.sample.path)]

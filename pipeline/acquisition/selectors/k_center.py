@@ -1,0 +1,94 @@
+"""Images that cover the pool: each next one lies farthest from all that are labelled or chosen.
+
+The greedy k-center of Sener, Savarese, "Active Learning for Convolutional Neural Networks: A Core-Set
+Approach", ICLR 2018 (farthest-first traversal, Gonzalez 1985), by Euclidean distance of image embeddings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from pipeline.acquisition import within_budget
+from pipeline.domain.rounds import Budget, Candidate
+from pipeline.errors import DataError, ShapeMismatch
+
+__all__ = ["NEEDS_EMBEDDINGS", "Settings", "select"]
+
+NEEDS_EMBEDDINGS = True
+
+_TIE = 1e-9
+"""Squared distances closer than this part of the longest embedding are equal: rounding must not rank."""
+
+
+class Settings(BaseModel):
+    """Nothing to choose."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def select(
+    candidates: Sequence[Candidate],
+    budget: Budget,
+    _rng: np.random.Generator,
+    _settings: Settings,
+    labelled: npt.NDArray[np.float32] | None = None,
+) -> list[str]:
+    """Starts from the labelled embeddings, or without any from the most uncertain image.
+
+    A step costs O(n d) time and O(n) memory. Raises DataError for an embedding that is absent or not
+    finite, ShapeMismatch for embeddings of different lengths.
+    """
+    if not candidates:
+        return []
+    ordered = sorted(candidates, key=lambda candidate: candidate.sample_id)
+    points = np.stack(_embeddings(ordered))
+    centres = points[:0] if labelled is None else np.asarray(labelled, dtype=np.float64)
+    if centres.ndim != 2 or centres.shape[1] != points.shape[1]:
+        raise ShapeMismatch(f"labelled embeddings are {centres.shape}, candidates have {points.shape[1]} numbers")
+    if not np.isfinite(centres).all():
+        raise DataError("a labelled embedding is not finite")
+    doubts = [candidate.uncertainty.value for candidate in ordered]
+    order = _farthest_first(points, centres, int(np.argmax(doubts)))
+    return within_budget((ordered[index] for index in order), budget)
+
+
+def _embeddings(candidates: Sequence[Candidate]) -> list[npt.NDArray[np.float64]]:
+    rows: list[npt.NDArray[np.float64]] = []
+    for candidate in candidates:
+        if candidate.embedding is None:
+            raise DataError("k_center needs an embedding", sample_id=candidate.sample_id)
+        row = np.asarray(candidate.embedding, dtype=np.float64)
+        if not np.isfinite(row).all():
+            raise DataError("the embedding is not finite", sample_id=candidate.sample_id)
+        if rows and row.shape != rows[0].shape:
+            raise ShapeMismatch(
+                f"the embedding is {row.shape}, others are {rows[0].shape}", sample_id=candidate.sample_id
+            )
+        rows.append(row)
+    return rows
+
+
+def _farthest_first(
+    points: npt.NDArray[np.float64], centres: npt.NDArray[np.float64], start: int
+) -> Iterator[int]:
+    """Indices of `points (n, d)`, all of them, farthest from `centres (m, d)` and the earlier ones first."""
+    lengths = np.einsum("nd,nd->n", points, points)
+    tolerance = _TIE * max(float(lengths.max()), 1e-300)
+    nearest = np.full(len(points), np.inf)
+
+    def approach(centre: npt.NDArray[np.float64]) -> None:
+        squared = lengths - 2.0 * (points @ centre) + centre @ centre
+        np.minimum(nearest, np.maximum(squared, 0.0), out=nearest)
+
+    for centre in centres:
+        approach(centre)
+    for step in range(len(points)):
+        first = step == 0 and len(centres) == 0
+        chosen = start if first else int(np.argmax(nearest >= nearest.max() - tolerance))
+        yield chosen
+        approach(points[chosen])
+        nearest[chosen] = -np.inf

@@ -1,0 +1,72 @@
+"""collect: what people have answered -> annotations that fit this project, or the reason why one does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+
+from pipeline.domain.records import Annotation, OriginKind, Sample
+from pipeline.errors import DataError, ShapeMismatch
+from pipeline.events import Emit, silent
+from pipeline.ports import Annotator, Collected
+
+__all__ = ["Refused", "collect"]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An answer that cannot be used: to be quarantined with its reason. `cursor` goes on after it."""
+
+    sample_id: str
+    task_id: str
+    cursor: str
+    error: DataError
+
+
+def collect(
+    annotator: Annotator,
+    since: str | None,
+    *,
+    sample_of: Callable[[str], Sample | None],
+    classes: Collection[str],
+    emit: Emit = silent,
+) -> Iterator[Collected | Refused]:
+    """Answers after the cursor `since`, one at a time, in the annotator's order.
+
+    `sample_of(sample_id)` is None for an unknown sample. Refused are answers for unknown samples (DataError),
+    with a label that is no class (DataError), a mask of another size than the image (ShapeMismatch), or not
+    by a person (DataError); the answers after a refused one still come.
+    """
+    for answer in annotator.collect(since):
+        annotation = answer.annotation
+        try:
+            _check(annotation, sample_of(annotation.sample_id), classes)
+        except DataError as exc:
+            emit("collect.refused", sample=annotation.sample_id, reason=exc.reason)
+            yield Refused(annotation.sample_id, answer.task_id, answer.cursor, exc)
+        else:
+            emit("collect.answer", sample=annotation.sample_id, seconds=annotation.seconds)
+            yield answer
+
+
+def _check(annotation: Annotation, sample: Sample | None, classes: Collection[str]) -> None:
+    sample_id = annotation.sample_id
+    if sample is None:
+        raise DataError("an answer came for a sample that this workspace does not know", sample_id=sample_id)
+    if annotation.origin.kind is not OriginKind.HUMAN:
+        raise DataError(f"the answer is by {annotation.origin.name!r}, not by a person", sample_id=sample_id)
+    if annotation.size_hw not in (None, sample.size_hw):
+        raise ShapeMismatch(
+            f"the answer is for {annotation.size_hw}, the image is {sample.size_hw}", sample_id=sample_id
+        )
+    for instance in annotation.instances:
+        if instance.label not in classes:
+            raise DataError(
+                f"label {instance.label!r} is no class of this project (classes: {', '.join(classes)})",
+                sample_id=sample_id,
+            )
+        if instance.mask is not None and instance.mask.size_hw != sample.size_hw:
+            raise ShapeMismatch(
+                f"mask {instance.id} is {instance.mask.size_hw}, the image is {sample.size_hw}",
+                sample_id=sample_id,
+            )
