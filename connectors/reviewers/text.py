@@ -67,7 +67,7 @@ class _Text:
         partial.replace(self._path)
 
     def verdicts(self) -> Iterator[Verdict]:
-        """The filled-in rows, in order; none before `open`. Raises BadFormat, with the line, for any other word."""
+        """The filled-in rows, in order; none before `open`. Raises BadFormat, with the line, for another word."""
         if not self._path.exists():
             return
         with self._path.open(encoding="utf-8-sig", newline="") as file:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipeline.acquisition import load_selector
 from pipeline.domain.records import Split
@@ -48,13 +48,18 @@ class SelectSettings(BaseModel):
     kind: str = "top_k"
     budget: BudgetSettings
 
-    @model_validator(mode="after")
-    def _checked(self) -> SelectSettings:
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str) -> str:
         try:
-            selector = load_selector(self.kind)
+            load_selector(kind)
         except UnknownPeer as exc:
             raise ValueError(str(exc)) from exc
-        selector.Settings.model_validate(self.settings)
+        return kind
+
+    @model_validator(mode="after")
+    def _checked(self) -> SelectSettings:
+        load_selector(self.kind).Settings.model_validate(self.settings)
         return self
 
     @property

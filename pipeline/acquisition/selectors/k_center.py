@@ -20,8 +20,13 @@ __all__ = ["NEEDS_EMBEDDINGS", "Settings", "select"]
 
 NEEDS_EMBEDDINGS = True
 
-_TIE = 1e-9
-"""Squared distances closer than this part of the longest embedding are equal: rounding must not rank."""
+_Rows = npt.NDArray[np.float32]
+
+_TIE = 1e-6
+"""Squared distances closer than this part of the longest squared length are equal: rounding must not rank."""
+
+_BLOCK = 64
+"""Labelled embeddings compared at once; bounds the memory."""
 
 
 class Settings(BaseModel):
@@ -46,49 +51,49 @@ def select(
         return []
     ordered = sorted(candidates, key=lambda candidate: candidate.sample_id)
     points = np.stack(_embeddings(ordered))
-    centres = points[:0] if labelled is None else np.asarray(labelled, dtype=np.float64)
+    centres = points[:0] if labelled is None else np.asarray(labelled, dtype=np.float32)
     if centres.ndim != 2 or centres.shape[1] != points.shape[1]:
         raise ShapeMismatch(f"labelled embeddings are {centres.shape}, candidates have {points.shape[1]} numbers")
     if not np.isfinite(centres).all():
         raise DataError("a labelled embedding is not finite")
+    origin = points.mean(axis=0)  # near the points, squared lengths lose fewer digits
     doubts = [candidate.uncertainty.value for candidate in ordered]
-    order = _farthest_first(points, centres, int(np.argmax(doubts)))
+    order = _farthest_first(points - origin, centres - origin, int(np.argmax(doubts)))
     return within_budget((ordered[index] for index in order), budget)
 
 
-def _embeddings(candidates: Sequence[Candidate]) -> list[npt.NDArray[np.float64]]:
-    rows: list[npt.NDArray[np.float64]] = []
+def _embeddings(candidates: Sequence[Candidate]) -> list[_Rows]:
+    rows: list[_Rows] = []
     for candidate in candidates:
         if candidate.embedding is None:
             raise DataError("k_center needs an embedding", sample_id=candidate.sample_id)
-        row = np.asarray(candidate.embedding, dtype=np.float64)
+        row = np.asarray(candidate.embedding, dtype=np.float32)
         if not np.isfinite(row).all():
             raise DataError("the embedding is not finite", sample_id=candidate.sample_id)
-        if rows and row.shape != rows[0].shape:
-            raise ShapeMismatch(
-                f"the embedding is {row.shape}, others are {rows[0].shape}", sample_id=candidate.sample_id
-            )
+        if row.ndim != 1 or (rows and row.shape != rows[0].shape):
+            expected = rows[0].shape if rows else "(d,)"
+            raise ShapeMismatch(f"the embedding is {row.shape}, not {expected}", sample_id=candidate.sample_id)
         rows.append(row)
     return rows
 
 
-def _farthest_first(
-    points: npt.NDArray[np.float64], centres: npt.NDArray[np.float64], start: int
-) -> Iterator[int]:
+def _farthest_first(points: _Rows, centres: _Rows, start: int) -> Iterator[int]:
     """Indices of `points (n, d)`, all of them, farthest from `centres (m, d)` and the earlier ones first."""
     lengths = np.einsum("nd,nd->n", points, points)
-    tolerance = _TIE * max(float(lengths.max()), 1e-300)
-    nearest = np.full(len(points), np.inf)
-
-    def approach(centre: npt.NDArray[np.float64]) -> None:
-        squared = lengths - 2.0 * (points @ centre) + centre @ centre
-        np.minimum(nearest, np.maximum(squared, 0.0), out=nearest)
-
-    for centre in centres:
-        approach(centre)
+    tolerance = _TIE * float(lengths.max())
+    nearest = np.full(len(points), np.inf, dtype=np.float32)
+    for block in (centres[index : index + _BLOCK] for index in range(0, len(centres), _BLOCK)):
+        np.minimum(nearest, _squared_distances(points, lengths, block).min(axis=1), out=nearest)
     for step in range(len(points)):
-        first = step == 0 and len(centres) == 0
-        chosen = start if first else int(np.argmax(nearest >= nearest.max() - tolerance))
+        from_scratch = step == 0 and len(centres) == 0
+        chosen = start if from_scratch else int(np.argmax(nearest >= nearest.max() - tolerance))
         yield chosen
-        approach(points[chosen])
+        distances = _squared_distances(points, lengths, points[chosen : chosen + 1])[:, 0]
+        np.minimum(nearest, distances, out=nearest)
         nearest[chosen] = -np.inf
+
+
+def _squared_distances(points: _Rows, lengths: _Rows, centres: _Rows) -> _Rows:
+    """`float32 (n, m)`, at least 0; `lengths (n,)` are the squared lengths of the points."""
+    squared = lengths[:, None] - 2.0 * (points @ centres.T) + np.einsum("md,md->m", centres, centres)
+    return np.maximum(squared, 0.0)
