@@ -6,14 +6,16 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pipeline.domain.dataset import DatasetEntry, manifest_bytes
 from pipeline.errors import DataError
+from pipeline.formats.coco import coco_bytes
+from pipeline.formats.labels import LabelledImage
 from pipeline.formats.yolo import data_yaml, label_rows
 
-__all__ = ["export_yolo", "tree_hash"]
+__all__ = ["export_coco", "export_yolo", "tree_hash"]
 
 SPLITS = ("train", "val", "test")
 STEM_LENGTH = 16
@@ -43,15 +45,40 @@ def export_yolo(
     copy with one: Ultralytics would otherwise encode the file anew, and with it the version would change.
 
     Raises DataError, naming the sample, for an image that is missing or of a kind that trainers do not read,
-    and for an instance without a mask.
+    and for an instance without a mask or with a label that is not among the classes.
     """
     rows = list(entries)
     _make_folders(folder, [f"{kind}/{split}" for kind in ("images", "labels") for split in SPLITS])
     for entry, name in _named(rows, image_path):
         _place(image_path(entry.sample_id), folder / "images" / entry.split / name)
         label = (folder / "labels" / entry.split / name).with_suffix(".txt")
-        label.write_bytes(label_rows(entry.instances, classes, entry.size_hw).encode())
+        label.write_bytes(_label_text(entry, classes).encode())
     (folder / "data.yaml").write_bytes(data_yaml(classes).encode())
+    (folder / "manifest.jsonl").write_bytes(manifest_bytes(rows, classes))
+
+
+def export_coco(
+    entries: Iterable[DatasetEntry], classes: Sequence[str], image_path: Callable[[str], Path], folder: Path
+) -> None:
+    """Fill `folder` with images/{train,val,test}, annotations/instances_{train,val,test}.json and manifest.jsonl.
+
+    File names in the annotations are relative to the split's folder of images, and every image carries its
+    `split`. Masks are compressed run lengths, so nothing is lost. Images are placed as `export_yolo` does, and
+    the content is as independent of time and place. Raises DataError, naming the sample, for an image that is
+    missing or of a kind that trainers do not read, and for a label that is not among the classes.
+    """
+    rows = list(entries)
+    _make_folders(folder, ["annotations", *(f"images/{split}" for split in SPLITS)])
+    images: dict[str, list[LabelledImage]] = {split: [] for split in SPLITS}
+    for entry, name in _named(rows, image_path):
+        unknown = {instance.label for instance in entry.instances} - set(classes)
+        if unknown:
+            raise DataError(f"labels {sorted(unknown)} are not among the classes", sample_id=entry.sample_id)
+        _place(image_path(entry.sample_id), folder / "images" / entry.split / name)
+        instances = tuple(sorted(entry.instances, key=lambda instance: instance.id))
+        images[entry.split].append(LabelledImage(name, entry.size_hw, entry.split, instances))
+    for split, labelled in images.items():
+        (folder / "annotations" / f"instances_{split}.json").write_bytes(coco_bytes(labelled, classes))
     (folder / "manifest.jsonl").write_bytes(manifest_bytes(rows, classes))
 
 
@@ -84,18 +111,26 @@ def _make_folders(folder: Path, names: Iterable[str]) -> None:
 
 def _named(
     entries: Iterable[DatasetEntry], image_path: Callable[[str], Path]
-) -> Iterable[tuple[DatasetEntry, str]]:
-    """Every entry with its image's file name, sorted by sample id, after the checks that need no codec."""
+) -> Iterator[tuple[DatasetEntry, str]]:
+    """Every entry with its image's file name, sorted by sample id."""
     taken: dict[str, str] = {}
     for entry in sorted(entries, key=lambda entry: entry.sample_id):
         stem = entry.sample_id[:STEM_LENGTH]
         if stem in taken:
             raise DataError(f"shares its first {STEM_LENGTH} digits with {taken[stem]}", sample_id=entry.sample_id)
         taken[stem] = entry.sample_id
-        for instance in entry.instances:
-            if instance.mask is None:
-                raise DataError(f"instance {instance.id} has no mask to export", sample_id=entry.sample_id)
         yield entry, stem + _suffix(entry.sample_id, image_path(entry.sample_id))
+
+
+def _label_text(entry: DatasetEntry, classes: Sequence[str]) -> str:
+    instances = sorted(entry.instances, key=lambda instance: instance.id)
+    for instance in instances:
+        if instance.mask is None:
+            raise DataError(f"instance {instance.id} has no mask to export", sample_id=entry.sample_id)
+    try:
+        return label_rows(instances, classes, entry.size_hw)
+    except DataError as exc:
+        raise DataError(exc.reason, sample_id=entry.sample_id) from exc
 
 
 def _suffix(sample_id: str, path: Path) -> str:
