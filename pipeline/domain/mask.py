@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
+from pipeline.domain.contours import clip_ring, trace
 from pipeline.domain.geometry import Box, SizeHW
 from pipeline.errors import DataError, ShapeMismatch
 
@@ -74,6 +74,7 @@ class Mask:
     def from_polygons(polygons: Sequence[npt.ArrayLike], size_hw: SizeHW) -> Mask:
         """The union of filled polygons, rasterised as COCO does; each `(n, 2)`, n >= 3, x, y in pixels.
 
+        A polygon that crosses itself is filled by the even-odd rule; what lies outside the image is cut off.
         Raises DataError for fewer than three vertices or a coordinate that is not finite.
         """
         rings = []
@@ -83,7 +84,9 @@ class Mask:
                 raise DataError(f"a polygon needs three vertices, not {len(vertices)}")
             if not np.isfinite(vertices).all():
                 raise DataError("a polygon has a coordinate that is not finite")
-            rings.append(np.clip(vertices, 0, (size_hw[1], size_hw[0])).reshape(-1).tolist())
+            inside = clip_ring(vertices, size_hw)
+            if len(inside) >= 3:
+                rings.append(inside.reshape(-1).tolist())
         if not rings:
             return Mask.empty(size_hw)
         merged = coco_mask.merge(coco_mask.frPyObjects(rings, *size_hw))
@@ -102,14 +105,12 @@ class Mask:
         return np.ascontiguousarray(coco_mask.decode(self.rle)).astype(np.bool_)
 
     def polygons(self) -> list[Polygon]:
-        """Outer contours through pixel edges, largest first; holes are not described (see the formats)."""
+        """Outer contours along pixel edges, largest first; holes are not described (see the formats).
+
+        `from_polygons` gives a mask without holes back exactly. Parts that touch by a corner share a contour.
+        """
         top_left, crop = self.crop()
-        if crop.size == 0:
-            return []
-        doubled = crop.astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
-        contours, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        ordered = sorted(contours, key=cv2.contourArea, reverse=True)
-        return [_edges(contour) + top_left for contour in ordered]
+        return [ring + top_left for ring in trace(crop).outer]
 
     def crop(self) -> tuple[npt.NDArray[np.float64], Bitmap]:
         """The top left corner (x, y) of the tight box, and the `bool` bitmap inside it."""
@@ -167,12 +168,6 @@ def mask_iou(first: Sequence[Mask], second: Sequence[Mask]) -> npt.NDArray[np.fl
         return np.zeros((len(first), len(second)))
     table = coco_mask.iou([m.rle for m in first], [m.rle for m in second], [0] * len(second))
     return np.asarray(table, dtype=np.float64)
-
-
-def _edges(contour: npt.NDArray[Any]) -> Polygon:
-    """A contour of the doubled bitmap, moved from pixel centres to the pixel edges they stand for."""
-    doubled = contour.reshape(-1, 2).astype(np.float64)
-    return np.ceil(doubled / 2.0)
 
 
 def _decompress(counts: bytes | str) -> list[int]:

@@ -1,0 +1,35 @@
+"""What ingest says about a file: a sample with what is known of it, or why it cannot be used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.domain.records import Instance, Sample
+
+__all__ = ["IngestedSample", "Quarantined"]
+
+
+@dataclass(frozen=True)
+class IngestedSample:
+    """One image that has entered the pool.
+
+    `source` is the original file and `source_stamp` its (size in bytes, mtime_ns) when it was read. `labels`
+    are the imported annotation; `truth` is what a simulated person knows. None means nothing is known, an
+    empty tuple that there is nothing in the image.
+    """
+
+    sample: Sample
+    source: Path
+    source_stamp: tuple[int, int]
+    labels: tuple[Instance, ...] | None
+    truth: tuple[Instance, ...] | None
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A file, or the labels of one, that could not be used as it stands, with the reason."""
+
+    path: Path
+    reason: str
+    stamp: tuple[int, int]

@@ -1,0 +1,156 @@
+"""COCO instance annotations (https://cocodataset.org/#format-data): polygons, run lengths, or boxes only.
+
+An image entry may carry `split`. An image without annotations has been looked at: there is nothing in it.
+Crowd regions stand for several objects and cannot become one: an image that has some is not fully labelled.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.domain.geometry import Box, SizeHW
+from pipeline.domain.mask import Mask
+from pipeline.domain.records import Instance
+from pipeline.errors import DataError
+from pipeline.formats.coco_index import CocoIndex, index_coco
+from pipeline.formats.labels import Found, LabelledImage, LabelProblem, Labels, imported
+
+__all__ = ["CocoLabels", "coco_bytes", "find_coco"]
+
+_HUGE = 1e9
+"""Beyond any image: a coordinate that is not below it is infinite, not a number, or damage."""
+
+
+@dataclass(frozen=True)
+class CocoLabels:
+    """The annotations of one image, as they stand in the file; `size_hw` is what the file says."""
+
+    path: Path
+    rows: tuple[Mapping[str, Any], ...]
+    categories: Mapping[int, str]
+    size_hw: SizeHW | None
+    ignore: frozenset[str] = frozenset()
+    problems: tuple[LabelProblem, ...] = ()
+
+    def read(self, size_hw: SizeHW, key: str) -> Labels:
+        """Instances in the frame of `size_hw`; if the file speaks of another size, none and a problem."""
+        if self.size_hw is not None and self.size_hw != size_hw:
+            reason = f"labels are for height x width {self.size_hw}, but the upright image has {size_hw}"
+            return Labels((), (*self.problems, LabelProblem(self.path, None, reason)))
+        instances: list[Instance] = []
+        problems = list(self.problems)
+        for index, row in enumerate(self.rows):
+            try:
+                label = _label(row, self.categories)
+                if label not in self.ignore:
+                    box, mask = _shape(row, size_hw)
+                    instances.append(imported(label, box, mask, key=key, index=index, source=self.path))
+            except DataError as exc:
+                problems.append(LabelProblem(self.path, None, f"annotation {row.get('id')}: {exc.reason}"))
+        return Labels(tuple(instances), tuple(problems))
+
+
+def find_coco(
+    path: Path, images: Path, *, ignore: frozenset[str] = frozenset()
+) -> Iterator[Found | LabelProblem]:
+    """The images of the annotation file `path`, which lie under the folder `images`, in the file's order.
+
+    Names in `ignore` are categories that nobody asks for. Raises BadFormat if the file as a whole is broken.
+    """
+    index: CocoIndex = index_coco(path)
+    yield from index.problems
+    for entry in index.images:
+        name = Path(entry.file_name)
+        if name.is_absolute() or ".." in name.parts:
+            yield LabelProblem(path, None, f"{entry.file_name!r} lies outside the folder of images")
+            continue
+        labels = CocoLabels(path, entry.rows, index.categories, entry.size_hw, ignore, entry.problems)
+        yield Found(images / name, entry.split, labels)
+
+
+def coco_bytes(images: Iterable[LabelledImage], classes: Sequence[str]) -> bytes:
+    """Images with known sizes as a COCO file with compressed run lengths; equal input gives equal bytes.
+
+    Raises DataError for an image without a size, and for a label that is not among `classes`.
+    """
+    category = {name: number for number, name in enumerate(classes, start=1)}
+    entries: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    for image_id, image in enumerate(images, start=1):
+        if image.size_hw is None:
+            raise DataError("COCO wants every image's size", path=image.file_name)
+        height, width = image.size_hw
+        entry = {"id": image_id, "file_name": image.file_name, "width": width, "height": height}
+        entries.append(entry | ({"split": image.split} if image.split else {}))
+        for instance in image.instances:
+            if instance.label not in category:
+                raise DataError(f"{instance.label!r} is not among {list(classes)}", path=image.file_name)
+            row = {"id": len(rows) + 1, "image_id": image_id, "category_id": category[instance.label]}
+            rows.append(row | _row(instance))
+    categories = [{"id": number, "name": name} for name, number in category.items()]
+    content = {"images": entries, "annotations": rows, "categories": categories}
+    return (json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n").encode()
+
+
+def _row(instance: Instance) -> dict[str, Any]:
+    box = instance.box
+    row: dict[str, Any] = {"bbox": [box.x1, box.y1, box.width, box.height], "area": box.area_px, "iscrowd": 0}
+    if instance.mask is not None:
+        counts, size_hw = instance.mask.counts.decode(), list(instance.mask.size_hw)
+        row |= {"area": instance.mask.area_px, "segmentation": {"size": size_hw, "counts": counts}}
+    return row
+
+
+def _label(row: Mapping[str, Any], categories: Mapping[int, str]) -> str:
+    if row.get("iscrowd"):
+        raise DataError("a crowd region stands for several objects and cannot become one")
+    number = row.get("category_id")
+    if not isinstance(number, int) or number not in categories:
+        raise DataError(f"unknown category id {number!r:.80}")
+    return categories[number]
+
+
+def _shape(row: Mapping[str, Any], size_hw: SizeHW) -> tuple[Box, Mask | None]:
+    """The mask, and the box that goes with it; the box alone where the file has no segmentation."""
+    segmentation = row.get("segmentation")
+    if not segmentation:
+        return _box(row.get("bbox")).checked(size_hw), None
+    read = _run_lengths if isinstance(segmentation, dict) else _polygons
+    mask = read(segmentation, size_hw)
+    return mask.box or Box(0, 0, 0, 0), mask
+
+
+def _box(value: Any) -> Box:
+    if not isinstance(value, list) or len(value) != 4 or not all(_is_number(item) for item in value):
+        raise DataError(f"bbox must be four numbers x, y, width, height, not {value!r:.120}")
+    x, y, width, height = (float(item) for item in value)
+    return Box(x, y, x + width, y + height)
+
+
+def _polygons(value: Any, size_hw: SizeHW) -> Mask:
+    if not isinstance(value, list) or not all(isinstance(ring, list) for ring in value):
+        raise DataError("segmentation must be a list of polygons, or an object with size and counts")
+    for ring in value:
+        if len(ring) % 2 or not all(_is_number(item) for item in ring):
+            raise DataError(f"a polygon must be x, y pairs of numbers, not {ring!r:.120}")
+    return Mask.from_polygons(value, size_hw)
+
+
+def _run_lengths(value: Mapping[str, Any], size_hw: SizeHW) -> Mask:
+    size, counts = value.get("size"), value.get("counts")
+    if size != list(size_hw):
+        raise DataError(f"run lengths are for height x width {size!r:.80}, the image has {list(size_hw)}")
+    if isinstance(counts, str):
+        return Mask.from_rle(counts, size_hw)
+    if isinstance(counts, list) and all(isinstance(run, int) and not isinstance(run, bool) for run in counts):
+        return Mask.from_runs(counts, size_hw)
+    raise DataError("counts must be COCO's compressed string, or a list of whole numbers")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _HUGE
+

@@ -1,0 +1,128 @@
+"""What label files are read into, whatever their format."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pipeline.domain.geometry import Box, SizeHW
+from pipeline.domain.mask import Mask
+from pipeline.domain.records import Instance, Origin, OriginKind, Split, State
+from pipeline.errors import BadFormat, DataError
+
+__all__ = [
+    "SPLIT_NAMES",
+    "Found",
+    "LabelProblem",
+    "LabelSource",
+    "LabelledImage",
+    "Labels",
+    "imported",
+    "read_text",
+]
+
+
+SPLIT_NAMES: Mapping[str, Split] = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+"""What datasets call the three splits."""
+
+
+@dataclass(frozen=True)
+class LabelProblem:
+    """Something in the file `path` that could not be used as it stands; `line` is 1-based where lines exist.
+
+    `lost` says whether an object was lost to it, so that the image's labels are no longer complete.
+    """
+
+    path: Path
+    line: int | None
+    reason: str
+    lost: bool = True
+
+    def __str__(self) -> str:
+        where = self.path.name if self.line is None else f"{self.path.name} line {self.line}"
+        return f"{where}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """One image of a labelled dataset, by the name its label file uses."""
+
+    file_name: str
+    size_hw: SizeHW | None
+    split: Split | None
+    instances: tuple[Instance, ...]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What was read about one image. No instances means: looked at, nothing there."""
+
+    instances: tuple[Instance, ...]
+    problems: tuple[LabelProblem, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every object that the file describes is among the instances."""
+        return not any(problem.lost for problem in self.problems)
+
+
+class LabelSource(Protocol):
+    """One image's labels, not yet read: small, and it can be sent to another process."""
+
+    @property
+    def path(self) -> Path:
+        """The file that the labels come from."""
+        ...
+
+    def read(self, size_hw: SizeHW, key: str) -> Labels:
+        """The labels in the canonical frame of `size_hw`; `key`, the image's id, makes the instances' ids."""
+        ...
+
+
+@dataclass(frozen=True)
+class Found:
+    """An image file that a source names, its split if the source gives one, and where its labels are."""
+
+    image: Path
+    split: Split | None = None
+    labels: LabelSource | None = None
+
+
+def imported(label: str, box: Box, mask: Mask | None, *, key: str, index: int, source: Path) -> Instance:
+    """An instance that a label file describes: accepted, as people's work is taken for.
+
+    `box` is clipped to what is there, and is the mask's own where there is a mask. The id comes from the
+    image's id and the instance's place in the file. Raises DataError if the mask covers no pixel.
+    """
+    if mask is not None:
+        if mask.box is None:
+            raise DataError("the outline covers no pixel of the image")
+        box = mask.box
+    digest = hashlib.sha256(f"{key}:{source.name}:{index}".encode()).hexdigest()
+    return Instance(
+        id=digest[:32],
+        label=label,
+        box=box,
+        mask=mask,
+        origin=Origin(OriginKind.IMPORTED, source.name),
+        state=State.ACCEPTED,
+    )
+
+
+def read_text(path: Path) -> str:
+    """A label file's text, UTF-8 with or without a byte order mark. Raises BadFormat."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise BadFormat(f"not UTF-8 text: {exc.reason} at byte {exc.start}", path=path) from exc
+    except OSError as exc:
+        raise BadFormat(f"cannot be read: {exc.strerror or exc}", path=path) from exc
