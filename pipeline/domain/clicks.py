@@ -76,10 +76,12 @@ def progressive_merge(previous: Bitmap, prediction: Bitmap, click: Click) -> Bit
 
 
 def _deepest(error: Bitmap, clicked: Collection[Click]) -> tuple[float, int, int]:
-    """Distance of the deepest error pixel from the nearest pixel without error, and its x and y.
+    """The deepest error pixel: its squared distance from the nearest pixel without error, its x and its y.
 
     The nearest pixel without error always lies in the tight box grown by one pixel: clamp any other one
     to that ring, and no coordinate comes farther away. The image's own border counts as such a ring too.
+    Squared distances are whole numbers and are rounded to them: the library behind OpenCV's small images
+    takes roots that differ in their last digit from place to place, and equal depths must stay equal.
     """
     rows, columns = np.flatnonzero(error.any(axis=1)), np.flatnonzero(error.any(axis=0))
     if rows.size == 0:
@@ -87,9 +89,8 @@ def _deepest(error: Bitmap, clicked: Collection[Click]) -> tuple[float, int, int
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     framed = np.zeros((bottom - top + 2, right - left + 2), dtype=np.uint8)
     framed[1:-1, 1:-1] = error[top:bottom, left:right]
-    depth: npt.NDArray[np.float32] = np.asarray(
-        cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1], dtype=np.float32
-    )
+    distances = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    depth: npt.NDArray[np.float32] = np.rint(np.square(distances, dtype=np.float32))
     for click in clicked:
         if left <= click.x < right and top <= click.y < bottom:
             depth[click.y - top, click.x - left] = 0

@@ -96,4 +96,5 @@ def _farthest_first(points: _Rows, centres: _Rows, start: int) -> Iterator[int]:
 def _squared_distances(points: _Rows, lengths: _Rows, centres: _Rows) -> _Rows:
     """`float32 (n, m)`, at least 0; `lengths (n,)` are the squared lengths of the points."""
     squared = lengths[:, None] - 2.0 * (points @ centres.T) + np.einsum("md,md->m", centres, centres)
-    return np.maximum(squared, 0.0)
+    clipped: _Rows = np.maximum(squared, 0.0)
+    return clipped
