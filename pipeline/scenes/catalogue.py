@@ -26,11 +26,13 @@ class Kind:
 
 DEMO_SHAPES = ("coin", "ring", "leaf", "star")
 
-KINDS: Mapping[str, Kind] = MappingProxyType({
-    "coin": Kind(("coin",), ("gradient", "speckle", "clouds"), ("copper", "gold", "silver")),
-    "ring": Kind(("ring",), ("gradient", "grain", "speckle"), ("steel", "silver", "gold", "lagoon")),
-    "leaf": Kind(("leaf",), ("clouds", "stripes", "gradient"), ("fern", "autumn", "maple")),
-    "star": Kind(("star",), ("gradient", "clouds", "weave"), ("berry", "amber", "lagoon", "maple")),
-    "object": Kind(tuple(name for name in SHAPES if name not in DEMO_SHAPES), tuple(FIELDS)),
-})
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "coin": Kind(("coin",), ("gradient", "speckle", "clouds"), ("copper", "gold", "silver")),
+        "ring": Kind(("ring",), ("gradient", "grain", "speckle"), ("steel", "silver", "gold", "lagoon")),
+        "leaf": Kind(("leaf",), ("clouds", "stripes", "gradient"), ("fern", "autumn", "maple")),
+        "star": Kind(("star",), ("gradient", "clouds", "weave"), ("berry", "amber", "lagoon", "maple")),
+        "object": Kind(tuple(name for name in SHAPES if name not in DEMO_SHAPES), tuple(FIELDS)),
+    }
+)
 """Every class name that a scene can be made of."""

@@ -86,6 +86,8 @@ DEMO = SceneSpec(
     classes=("coin", "ring", "leaf", "star"),
     class_weights=(4.0, 3.0, 4.0, 1.0),
     grounds=("slate", "linen", "walnut", "moss", "dusk", "sand"),
+    texture=0.6,
+    noise=6,
 )
 """Coins, washers, leaves and, rarely, a star, on wood, stone, cloth and sand."""
 

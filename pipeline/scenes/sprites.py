@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.scenes.shapes import Contour, Outline
+from pipeline.scenes.outlines import Contour, Outline
 
-_FINER = 4  # outlines are drawn on a grid this many times finer, then averaged: smooth edges
+_FINER = 8  # outlines are drawn on a grid this many times finer, then averaged: smooth edges
 _MARGIN_PX = 2
 _SHIFT = 4  # cv2's fixed-point coordinates: 1/16 of a fine pixel
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sprite:
     """A window around one object.
 
@@ -21,11 +21,18 @@ class Sprite:
         coverage: (h, w) uint8, how much of each pixel the object covers; 255 is all of it.
         mask: (h, w) bool, the pixels of which it covers at least half.
         relief: (h, w) uint8, the coverage of what is embossed on it.
+        radius_px: the radius of its outline's unit disc.
     """
 
     coverage: NDArray[np.uint8]
     mask: NDArray[np.bool_]
     relief: NDArray[np.uint8]
+    radius_px: float
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width of the window."""
+        return self.mask.shape[0], self.mask.shape[1]
 
     @property
     def area_px(self) -> int:
@@ -46,7 +53,7 @@ def rasterise(outline: Outline, radius_px: float, rng: np.random.Generator) -> S
     offset = rng.random(2) - low
     coverage = _fill(contours, offset, (height, width))
     embossed = _fill(relief, offset, (height, width)) if relief else np.zeros_like(coverage)
-    return Sprite(coverage, coverage >= 128, np.minimum(embossed, coverage))
+    return Sprite(coverage, coverage >= 128, np.minimum(embossed, coverage), radius_px)
 
 
 def _fill(contours: list[Contour], offset: NDArray[np.float64], size_hw: tuple[int, int]) -> NDArray[np.uint8]:

@@ -36,44 +36,53 @@ def _phase(size_hw: tuple[int, int], period_px: float, rng: np.random.Generator)
     return (x * step_x + y * step_y >> 8) + int(rng.integers(256))
 
 
+def _mix(a: Field, share: float, b: Field) -> Field:
+    return cv2.addWeighted(a, share, b, 1.0 - share, 0.0).astype(np.uint8, copy=False)
+
+
+def _wave(phase: NDArray[np.int32]) -> Field:
+    """A sine of the phase, 256 steps being one period."""
+    wave: Field = _WAVE[phase & 255]
+    return wave
+
+
 def clouds(size_hw: tuple[int, int], rng: np.random.Generator) -> Field:
     """Soft blotches of two sizes."""
     cells = int(rng.integers(3, 6))
     coarse, fine = _smooth(size_hw, (cells, cells), rng), _smooth(size_hw, (4 * cells, 4 * cells), rng)
-    return cv2.addWeighted(coarse, 0.75, fine, 0.25, 0.0).astype(np.uint8, copy=False)
+    return _mix(coarse, 0.75, fine)
 
 
 def gradient(size_hw: tuple[int, int], rng: np.random.Generator) -> Field:
     """Light on one side, dark on the other."""
-    return _WAVE[_phase(size_hw, 2.4 * max(size_hw), rng) & 255]
+    return _wave(_phase(size_hw, 2.4 * max(size_hw), rng))
 
 
 def stripes(size_hw: tuple[int, int], rng: np.random.Generator) -> Field:
     """Parallel waves, a little crooked."""
     phase = _phase(size_hw, rng.uniform(6.0, 14.0), rng)
-    return _WAVE[phase + (_smooth(size_hw, (3, 3), rng).astype(np.int32) >> 1) & 255]
+    return _wave(phase + (_smooth(size_hw, (3, 3), rng).astype(np.int32) >> 1))
 
 
 def speckle(size_hw: tuple[int, int], rng: np.random.Generator) -> Field:
     """Fine grain, as of stone or cast metal."""
     height, width = size_hw
-    return cv2.addWeighted(
-        _smooth(size_hw, (max(2, height // 2), max(2, width // 2)), rng), 0.6, _smooth(size_hw, (4, 4), rng), 0.4, 0.0
-    ).astype(np.uint8, copy=False)
+    fine = _smooth(size_hw, (max(2, height // 2), max(2, width // 2)), rng)
+    return _mix(fine, 0.6, _smooth(size_hw, (4, 4), rng))
 
 
 def grain(size_hw: tuple[int, int], rng: np.random.Generator) -> Field:
     """Long fibres, as of wood or brushed steel."""
     height, width = size_hw
-    fibres = _smooth(size_hw, (max(2, height // 3), 3), rng) if rng.random() < 0.5 else _smooth(size_hw, (3, max(2, width // 3)), rng)
-    return cv2.addWeighted(fibres, 0.7, _smooth(size_hw, (3, 3), rng), 0.3, 0.0).astype(np.uint8, copy=False)
+    cells = (max(2, height // 3), 3) if rng.random() < 0.5 else (3, max(2, width // 3))
+    return _mix(_smooth(size_hw, cells, rng), 0.7, _smooth(size_hw, (3, 3), rng))
 
 
 def weave(size_hw: tuple[int, int], rng: np.random.Generator) -> Field:
     """Two crossing waves, as of cloth."""
     y, x = _grid(size_hw)
     step = int(rng.integers(26, 52))
-    threads = (_WAVE[x * step & 255].astype(np.int32) + _WAVE[y * step & 255]) >> 1
+    threads = (_wave(x * step).astype(np.int32) + _wave(y * step)) >> 1
     return ((threads + _smooth(size_hw, (4, 4), rng)) >> 1).astype(np.uint8)
 
 
