@@ -1,5 +1,5 @@
 # Two commands on a bare machine (Python 3.11, make, git): `make demo` and `make test`.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 # uv shares installed files between environments (hard links) where it works; pip is the way that always works.
@@ -14,7 +14,7 @@ ifneq ($(wildcard ../shared/weights),)
 export MASKLOOP_WEIGHTS ?= $(abspath ../shared/weights)
 endif
 
-.PHONY: help setup demo test check lint types floors format benchmarks clean
+.PHONY: help setup demo balloon test check lint types floors format benchmarks clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,7 +22,7 @@ help: ## what can be made
 setup: $(VENV)/installed ## make .venv with everything that the demo, tests and benchmarks need
 
 $(VENV)/installed: pyproject.toml constraints.txt overrides.txt
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: set PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 is needed: make PYTHON=/path/to/python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) || echo "uv is not to be had here: pip does it all"
 	@if $(BIN)/uv --version >/dev/null 2>&1 && \
@@ -39,6 +39,10 @@ $(VENV)/installed: pyproject.toml constraints.txt overrides.txt
 
 demo: setup ## run the whole loop on generated scenes: no weights to download, no server, no account
 	$(BIN)/pipeline run $(CONFIG)
+
+balloon: setup ## run a small loop on real photographs with real weights
+	rm -rf runs/balloon-small
+	$(BIN)/pipeline run configs/balloon.yaml --workspace runs/balloon-small --set trainer.epochs=4 --set trainer.imgsz=320
 
 test: setup ## run every test
 	$(BIN)/pytest

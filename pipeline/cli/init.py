@@ -1,0 +1,86 @@
+"""`pipeline init`: a configuration to start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipeline.errors import ConfigError
+
+__all__ = ["init"]
+
+TEMPLATE = """\
+# A maskloop configuration. Paths are relative to this file; `pipeline list` shows the peers to choose from.
+project:
+  name: {name}
+  classes: [{classes}]        # their order is the order of class numbers, for good
+workspace: {workspace}
+seed: 0
+rounds: 3
+
+detector:
+  kind: ultralytics_yolo
+  weights: yolo11n-seg.pt     # looked for here, in the workspace and in $MASKLOOP_WEIGHTS
+  class_map: {{}}               # the weights' class name: one of yours; "*" stands for every other name
+segmenter:
+  kind: grabcut               # needs no weights; for real work take `sam` with mobile_sam.pt
+annotator:
+  kind: {annotator}
+trainer:
+  kind: ultralytics_yolo
+  weights: yolo11n-seg.pt
+  epochs: 30
+  imgsz: 640
+
+ingest:
+  sources:
+    - kind: images
+      path: {images}
+  split: {{train: 0.8, val: 0.2}}
+
+score:
+  measures: {{entropy: 1.0, detector_segmenter_disagreement: 1.0}}
+select:
+  kind: top_k
+  budget: {{images: 20}}
+"""
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default="maskloop.yaml")
+@click.option(
+    "--images", type=click.Path(path_type=Path, file_okay=False), required=True, help="Your folder of images."
+)
+@click.option("--classes", required=True, metavar="A,B,…", help="What the model shall find.")
+@click.option("--name", default="my-project", show_default=True)
+def init(file: Path, images: Path, classes: str, name: str) -> None:
+    """Write a configuration to start from into FILE (maskloop.yaml)."""
+    import os
+
+    import yaml
+
+    names = [part.strip() for part in classes.split(",") if part.strip()]
+    if not names:
+        raise ConfigError("name at least one class", key="--classes")
+    if not images.is_dir():
+        raise ConfigError(f"{images} is not a folder", key="--images")
+
+    def quoted(text: str) -> str:
+        return yaml.safe_dump(text, default_flow_style=True, width=10_000).removesuffix("\n").removesuffix("\n...")
+
+    text = TEMPLATE.format(
+        name=quoted(name),
+        classes=", ".join(quoted(part) for part in names),
+        workspace=quoted(f"runs/{name}"),
+        images=quoted(os.path.relpath(images, file.absolute().parent)),
+        annotator="folder",
+    )
+    try:
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError as exc:
+        raise ConfigError("exists already; nothing is overwritten", path=file) from exc
+    except OSError as exc:
+        raise ConfigError(f"cannot be written: {exc.strerror}", path=file) from exc
+    click.echo(f"wrote {file}; next: pipeline run {file}")

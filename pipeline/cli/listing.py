@@ -1,0 +1,88 @@
+"""`pipeline list`: which peers, measures and selectors there are, and what has been put aside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipeline.cli.common import as_json, json_option
+
+__all__ = ["list_"]
+
+IN_THE_HOUSE = ("measures", "selectors")
+DOORS = {
+    "detectors": "detector",
+    "segmenters": "segmenter",
+    "annotators": "annotator",
+    "trainers": "trainer",
+    "executors": "executor",
+    "reviewers": "reviewer",
+}
+
+
+@click.command(name="list")
+@click.argument("what", type=click.Choice([*DOORS, *IN_THE_HOUSE, "quarantine", "models"]), required=False)
+@click.argument("config", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@click.option("--workspace", type=click.Path(path_type=Path), help="Use this workspace folder instead.")
+@json_option
+def list_(what: str | None, config: Path | None, workspace: Path | None, json_: bool) -> None:
+    """List peers by family (detectors, segmenters, …), measures and selectors, and what each lacks here.
+
+    `quarantine` and `models` are those of CONFIG's workspace.
+    """
+    if what in ("quarantine", "models"):
+        if config is None:
+            raise click.UsageError(f"`pipeline list {what}` needs a CONFIG")
+        _workspace_rows(what, config, workspace, json_=json_)
+        return
+    families = [what] if what else [*DOORS, *IN_THE_HOUSE]
+    rows = {family: _rows(family) for family in families}
+    if json_:
+        click.echo(as_json(rows))
+        return
+    for family, listed in rows.items():
+        click.echo(click.style(family, bold=True))
+        for row in listed:
+            lacks = f"  ({click.style('lacks', fg='yellow')}: {row['lacks']})" if row["lacks"] else ""
+            click.echo(f"  {row['kind']:<36} {row['caption']}{lacks}")
+
+
+def _rows(family: str) -> list[dict[str, str]]:
+    if family in DOORS:
+        from pipeline.wiring import list_family
+
+        return [
+            {"kind": row.kind, "caption": row.caption, "lacks": row.lacks} for row in list_family(DOORS[family])
+        ]
+    from pipeline import acquisition
+
+    names, load = (
+        (acquisition.measures(), acquisition.load_measure)
+        if family == "measures"
+        else (acquisition.selectors(), acquisition.load_selector)
+    )
+    return [{"kind": name, "caption": (load(name).__doc__ or "").splitlines()[0], "lacks": ""} for name in names]
+
+
+def _workspace_rows(what: str, config: Path, workspace: Path | None, *, json_: bool) -> None:
+    from pipeline.wiring import open_house
+
+    _, opened, _ = open_house(config, workspace=workspace, create=False)
+    if what == "quarantine":
+        rows = [{"path": str(row.path), "reason": row.reason} for row in opened.ledger.samples.quarantined()]
+        lines = [f"{row['path']}: {row['reason']}" for row in rows]
+    else:
+        champion = opened.ledger.pointers.get("champion")
+        models = opened.ledger.models.all()
+        rows = [
+            {
+                "id": model.id,
+                "weights": str(model.weights),
+                "sha256": model.sha256,
+                "trained_on": str(model.trained_on),
+            }
+            for model in models
+        ]
+        lines = [f"{'*' if model.id == champion else ' '} {model.id}  {model.weights}" for model in models]
+    click.echo(as_json(rows) if json_ else "\n".join(lines) or "none")

@@ -1,0 +1,508 @@
+"""The loop, top to bottom: what one round does, and in which order. The page to read first.
+
+    ingest -> propose -> segment -> score -> select -> submit -> collect -> merge -> train -> evaluate
+
+Every stage asks the ledger what is missing, makes only that, and is marked as done for its round; so the
+same call starts a run, resumes one after a crash, and does nothing for one that is finished. The stages
+themselves are plain functions of values, ports and settings (`pipeline/stages`): only this page and its
+shelf touch the store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.config import Config
+from pipeline.domain.dataset import DatasetEntry, manifest_bytes, parse_manifest, version_of
+from pipeline.domain.geometry import Image
+from pipeline.domain.ingested import IngestedSample, Quarantined
+from pipeline.domain.mask import Mask
+from pipeline.domain.metrics import Metrics
+from pipeline.domain.prompts import Proposal
+from pipeline.domain.records import Annotation, Instance, Origin, OriginKind, Sample, State
+from pipeline.domain.rounds import STAGES, Candidate, Evidence, ModelRef, Round, RunState, Uncertainty
+from pipeline.errors import ConfigError, DataError
+from pipeline.events import Emit, silent
+from pipeline.ports import Annotator, Detector, Embedder, Executor, Segmenter, TaskItem, Trainer
+from pipeline.shelf import Predictions, Shelf, batched, fingerprint
+from pipeline.stages.collect import Refused, collect
+from pipeline.stages.evaluate import better, evaluate
+from pipeline.stages.export import export_yolo
+from pipeline.stages.ingest import ingest
+from pipeline.stages.merge import merge
+from pipeline.stages.propose import propose
+from pipeline.stages.score import score
+from pipeline.stages.segment import segment
+from pipeline.stages.select import select
+from pipeline.stages.submit import submit
+from pipeline.stages.train import train
+from pipeline.store.atomic import atomic_folder, atomic_write
+from pipeline.store.workspace import Workspace
+
+__all__ = ["START", "Loop", "Peers"]
+
+START = "start"
+"""The name under which the detector's own starting weights are judged."""
+
+Facts = Mapping[str, Any]
+"""What a finished stage tells the stages after it: plain JSON values."""
+
+
+class Peers(Protocol):
+    """The live objects that wiring builds, each when it is first asked for."""
+
+    def detector(self, model: ModelRef | None, *, confidence: float | None = None) -> Detector: ...
+
+    @property
+    def segmenter(self) -> Segmenter: ...
+
+    @property
+    def annotator(self) -> Annotator: ...
+
+    @property
+    def trainer(self) -> Trainer: ...
+
+    @property
+    def executor(self) -> Executor: ...
+
+    def read_image(self, sample: Sample) -> Image: ...
+
+
+class Loop:
+    """The loop over one workspace; the caller holds the workspace's write lock."""
+
+    def __init__(self, config: Config, workspace: Workspace, peers: Peers, *, emit: Emit = silent) -> None:
+        self._config = config
+        self._classes = config.project.classes
+        self._workspace = workspace
+        self._ledger = workspace.ledger
+        self._peers = peers
+        self._emit = emit
+        self._shelf = Shelf(
+            workspace, lambda: peers.executor, peers.read_image, batch=config.propose.batch, emit=emit
+        )
+
+    def run(self) -> RunState:
+        """Go on until every round is finished, or until people must answer first."""
+        self._check_classes()
+        while (number := self.current_round) <= self._config.rounds:
+            self._emit("round.started", round=number, of=self._config.rounds)
+            for stage in STAGES:
+                if not self._run_stage(stage, number):
+                    return RunState.WAITING
+            self._emit("round.finished", round=number, of=self._config.rounds)
+        return RunState.DONE
+
+    def run_one(self, stage: str) -> bool:
+        """One stage of the current round; False if it waits for people. Raises ConfigError out of turn."""
+        self._check_classes()
+        number = self.current_round
+        if number > self._config.rounds:
+            raise ConfigError(f"all {self._config.rounds} rounds are finished; raise it to go on", key="rounds")
+        for earlier in STAGES[: STAGES.index(stage)]:
+            self._facts(number, earlier)
+        return self._run_stage(stage, number)
+
+    @property
+    def current_round(self) -> int:
+        """The first round that is not finished; rounds count from 1."""
+        finished = [row.round for row in self._ledger.rounds.all()]
+        last = max(finished, default=0)
+        unmarked = last > 0 and self._ledger.rounds.marked(last, STAGES[-1]) is None
+        return last if unmarked else last + 1
+
+    def _run_stage(self, stage: str, number: int) -> bool:
+        """One stage of round `number`, unless it is done; False if it waits for people."""
+        if self._ledger.rounds.marked(number, stage) is not None:
+            return True
+        self._emit("stage.started", stage=stage, round=number)
+        work: Callable[[int], Facts | None] = getattr(self, f"_{stage}")
+        facts = work(number)
+        if facts is None:
+            return False
+        self._emit("stage.made", stage=stage, round=number)
+        self._ledger.rounds.mark(number, stage, **facts)
+        self._emit("stage.finished", stage=stage, round=number, facts=dict(facts))
+        return True
+
+    def _facts(self, number: int, stage: str) -> Facts:
+        facts = self._ledger.rounds.marked(number, stage)
+        if facts is None:
+            raise ConfigError(f"round {number} has not finished {stage!r} yet: run `pipeline {stage}` first")
+        return facts
+
+    # --- the stages of a round, in order ------------------------------------------------------------------
+
+    def _ingest(self, number: int) -> Facts:
+        samples, blobs, settings = self._ledger.samples, self._workspace.blobs, self._config.ingest
+        found = ingest(
+            settings.sources,
+            settings.split,
+            self._classes,
+            known=samples.sources(),
+            quarantined={str(item.path): item.stamp for item in samples.quarantined()},
+            executor=self._peers.executor,
+            store_image=lambda png: blobs.path(blobs.put(png)),
+            scenes_folder=self._workspace.root / "scenes",
+            emit=self._emit,
+        )
+        for batch in batched(found, 64):
+            samples.add([item for item in batch if isinstance(item, IngestedSample)])
+            for item in batch:
+                if isinstance(item, Quarantined):
+                    self._shelf.quarantine(item.path, item.reason, item.stamp)
+            self._emit("ingest.batch", done=len(batch))
+        if not samples.count():
+            raise ConfigError("no readable image was found in any source", key="ingest.sources")
+        return {"samples": samples.count(), "quarantined": len(samples.quarantined())}
+
+    def _propose(self, number: int) -> Facts:
+        champion, pool = self._champion(), self._pool()
+        facts: dict[str, Any] = {"champion": champion.id if champion else None, "pool": len(pool)}
+        if not pool:
+            return facts
+        detector = self._peers.detector(champion)
+        name = fingerprint("propose", detector.name, self._config.propose, list(self._classes))
+
+        def make(ids: Sequence[str]) -> dict[str, list[Proposal]]:
+            batch = list(self._shelf.images(ids))
+            return dict(propose([batch], detector, self._classes, emit=self._emit)) if batch else {}
+
+        self._shelf.make_proposals(name, pool, make)
+        if self._config.select.needs_embeddings:
+            facts["embeddings"] = self._embed(detector)
+        return facts | {"fingerprint": name}
+
+    def _segment(self, number: int) -> Facts:
+        boxes = self._segment_boxes()
+        upstream = self._facts(number, "propose")
+        if not upstream["pool"]:
+            return {"boxes": boxes}
+        name = fingerprint("segment", upstream["fingerprint"], self._peers.segmenter.name, self._config.segment)
+
+        def make(ids: Sequence[str]) -> dict[str, Predictions]:
+            return self._masks(self._shelf.proposals(upstream["fingerprint"], ids))
+
+        self._shelf.make_predictions(name, self._pool(), make)
+        return {"boxes": boxes, "fingerprint": name}
+
+    def _score(self, number: int) -> Facts:
+        if not self._facts(number, "propose")["pool"]:
+            return {}
+        upstream = self._facts(number, "segment")["fingerprint"]
+        name = fingerprint("score", upstream, number, self._config.seed, self._config.score)
+
+        def rng_for(sample_id: str) -> np.random.Generator:
+            return np.random.default_rng([self._config.seed, number, int(sample_id[:12], 16)])
+
+        def make(ids: Sequence[str]) -> dict[str, Uncertainty]:
+            rows = score(self._evidence(number, ids), self._config.score, rng_for)
+            return {row.sample_id: row for row in rows}
+
+        self._shelf.make_scores(name, self._pool(), make)
+        return {"fingerprint": name}
+
+    def _select(self, number: int) -> Facts:
+        pool = self._pool() if self._facts(number, "propose")["pool"] else []
+        scores = self._shelf.scores(self._facts(number, "score")["fingerprint"], pool) if pool else {}
+        embeddings = self._embeddings(number)
+        candidates = [Candidate(key, scores[key], embeddings.get(key)) for key in sorted(scores)]
+        labelled = [embeddings[key] for key in sorted(embeddings.keys() - scores.keys())]
+        chosen = select(
+            candidates,
+            self._config.select,
+            splits={sample.id: sample.split for sample in self._ledger.samples.all()},
+            labelled=np.stack(labelled) if labelled else None,
+            round=number,
+            seed=self._config.seed,
+        )
+        self._ledger.rounds.save_selection(chosen)
+        return {"candidates": len(candidates), "selected": len(chosen.ranked)}
+
+    def _submit(self, number: int) -> Facts:
+        annotator, tasks = self._peers.annotator, self._ledger.tasks
+        known = tasks.of(number)
+        fresh = [key for key in self._ledger.rounds.selection(number).ranked if key not in known]
+        self._emit("submit.started", total=len(fresh))
+        for ids in batched(fresh, 16):
+            for sample_id in ids:
+                tasks.open(number, sample_id, f"round-{number}/{sample_id}")
+            tasks.record(number, submit(self._task_items(number, ids), annotator, emit=self._emit))
+            self._emit("submit.batch", done=len(ids))
+        return {"tasks": len(tasks.of(number)), "annotator": annotator.name}
+
+    def _collect(self, number: int) -> Facts | None:
+        waiting = self._ledger.tasks.unanswered(number)
+        if not waiting:
+            return {"answers": len(self._ledger.tasks.of(number))}
+        annotator = self._peers.annotator
+        pointer = f"collect/{annotator.name}"
+        samples = {sample.id: sample for sample in self._ledger.samples.all()}
+        self._emit("collect.started", total=len(waiting))
+        since = self._ledger.pointers.get(pointer)
+        for answer in collect(annotator, since, sample_of=samples.get, classes=self._classes, emit=self._emit):
+            cursor = (pointer, answer.cursor)
+            if isinstance(answer, Refused):
+                self._quarantine(answer.error)
+                self._ledger.tasks.refuse(answer.task_id, cursor=cursor)
+            else:
+                self._ledger.annotations.append(answer.annotation, task_id=answer.task_id, cursor=cursor)
+            self._emit("collect.batch", done=1)
+        missing = self._ledger.tasks.unanswered(number)
+        if missing:
+            self._emit("collect.waiting", missing=len(missing), annotator=annotator.name, round=number)
+            return None
+        return {"answers": len(self._ledger.tasks.of(number))}
+
+    def _merge(self, number: int) -> Facts:
+        entries = merge(
+            self._ledger.samples.all(),
+            self._histories(),
+            self._box_masks(number),
+            self._config.merge,
+            emit=self._emit,
+            quarantine=self._quarantine,
+        )
+        manifest = manifest_bytes(entries, self._classes)
+        parent = self._ledger.versions.of_round(number - 1)
+        blob = self._workspace.blobs.put(manifest)
+        version = version_of(manifest, parent.id if parent and parent.id != blob else None)
+        folder = self._workspace.dataset_folder(version.id)
+        paths = {sample.id: sample.path for sample in self._ledger.samples.all()}
+        atomic_folder(
+            folder,
+            lambda fresh: export_yolo(entries, self._classes, paths.__getitem__, fresh),
+            emit=self._emit,
+        )
+        self._ledger.versions.add(version, number, blob)
+        return {"version": version.id, "images": len(entries), "counts": dict(version.counts)}
+
+    def _train(self, number: int) -> Facts:
+        version, base = str(self._facts(number, "merge")["version"]), self._champion()
+        trainer, seed = self._peers.trainer, self._config.seed + number
+        name = fingerprint("train", version, trainer.name, base.sha256 if base else None, seed)
+        trained = train(
+            self._workspace.dataset_folder(version),
+            base,
+            trainer,
+            work=self._workspace.work(f"train/round-{number}-{name[:12]}"),
+            seed=seed,
+            emit=self._emit,
+        )
+        kept = self._workspace.models / f"{trained.id}{trained.weights.suffix}"
+        atomic_write(kept, trained.weights.read_bytes(), emit=self._emit)
+        self._ledger.models.add(replace(trained, weights=kept, trained_on=version), number)
+        return {"model": trained.id}
+
+    def _evaluate(self, number: int) -> Facts:
+        version = str(self._facts(number, "merge")["version"])
+        before = self._facts(number, "propose")["champion"]
+        champion = self._ledger.models.get(before) if before else None
+        candidate = self._ledger.models.get(str(self._facts(number, "train")["model"]))
+        held_out = [entry for entry in self._entries(version) if entry.split == self._config.evaluate.split]
+        standing = self._judge(champion, held_out)
+        metrics = self._judge(candidate, held_out)
+        promoted = better(metrics, standing, self._config.evaluate)
+        if promoted:
+            self._ledger.pointers.set("champion", candidate.id)
+        totals = self._ledger.annotations.totals(number)
+        self._ledger.rounds.finish(Round(number, *totals, promoted, metrics))
+        return {
+            "model": candidate.id,
+            "champion": before or START,
+            "promoted": promoted,
+            "standing": _figures(standing),
+        }
+
+    # --- what the stages share ----------------------------------------------------------------------------
+
+    def _embed(self, detector: Detector) -> str:
+        """Describe every train image, asked and unasked; the name to find the embeddings by."""
+        if not isinstance(detector, Embedder):
+            raise ConfigError(
+                f"{self._config.select.kind!r} needs image embeddings; {detector.name} makes none",
+                key="select.kind",
+            )
+        name = fingerprint("embed", detector.name)
+
+        def make(ids: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
+            batch = list(self._shelf.images(ids))
+            rows = detector.embed([image for _, image in batch]) if batch else ()
+            return {sample_id: row for (sample_id, _), row in zip(batch, rows, strict=True)}
+
+        self._shelf.make_embeddings(name, self._train_ids(), make)
+        return name
+
+    def _embeddings(self, number: int) -> dict[str, npt.NDArray[np.float32]]:
+        name = self._facts(number, "propose").get("embeddings")
+        return self._shelf.embeddings(name, self._train_ids()) if name else {}
+
+    def _segment_boxes(self) -> str | None:
+        """Imported labels that are boxes only get their masks from the segmenter, once."""
+        bare = {row.sample_id: _bare(row) for row in self._ledger.annotations.imported()}
+        asked = {
+            sample_id: [Proposal(row.box, row.label, 1.0) for row in rows]
+            for sample_id, rows in bare.items()
+            if rows
+        }
+        if not asked:
+            return None
+        name = fingerprint("boxes", self._peers.segmenter.name, self._config.segment)
+
+        def make(ids: Sequence[str]) -> dict[str, Predictions]:
+            return self._masks({sample_id: asked[sample_id] for sample_id in ids})
+
+        self._shelf.make_predictions(name, sorted(asked), make, stage="boxes")
+        return name
+
+    def _box_masks(self, number: int) -> Callable[[str, str], Mask | None]:
+        """The mask that was made for a box-only instance, by sample and instance id."""
+        name = self._facts(number, "segment")["boxes"]
+        bare = {row.sample_id: _bare(row) for row in self._ledger.annotations.imported()} if name else {}
+        made = self._shelf.predictions(name, sorted(bare), stage="boxes") if name else {}
+        masks = {
+            (sample_id, instance.id): prediction.mask
+            for sample_id, predictions in made.items()
+            for instance, prediction in zip(bare[sample_id], predictions, strict=True)
+            if prediction is not None
+        }
+        return lambda sample_id, instance_id: masks.get((sample_id, instance_id))
+
+    def _masks(self, proposals: Mapping[str, Sequence[Proposal]]) -> dict[str, Predictions]:
+        """Ask the segmenter about every proposal; an image without any is not even read."""
+        asked = [sample_id for sample_id, rows in proposals.items() if rows]
+        items = ((sample_id, image, proposals[sample_id]) for sample_id, image in self._shelf.images(asked))
+        made = dict(
+            segment(items, self._peers.segmenter, self._config.segment, self._peers.executor, emit=self._emit)
+        )
+        return made | {sample_id: [] for sample_id, rows in proposals.items() if not rows}
+
+    def _evidence(self, number: int, ids: Sequence[str]) -> Iterator[Evidence]:
+        proposals, predictions = (self._facts(number, stage)["fingerprint"] for stage in ("propose", "segment"))
+        return self._shelf.evidence(proposals, predictions, ids)
+
+    def _task_items(self, number: int, ids: Sequence[str]) -> list[TaskItem]:
+        """What a person is shown: the image, the machine's instances, and how doubtful they are."""
+        model = self._facts(number, "propose")["champion"] or START
+        origin = Origin(OriginKind.MODEL, f"{model} + {self._peers.segmenter.name}")
+        evidence = {row.sample_id: row for row in self._evidence(number, ids)}
+        scores = self._shelf.scores(self._facts(number, "score")["fingerprint"], ids)
+        return [
+            TaskItem(
+                self._ledger.samples.get(sample_id),
+                _machine_instances(evidence[sample_id], number, origin),
+                scores[sample_id],
+                number,
+            )
+            for sample_id in ids
+        ]
+
+    def _judge(self, model: ModelRef | None, held_out: Sequence[DatasetEntry]) -> Metrics:
+        """A model's metrics on the held-out split, measured once for each state of its truth."""
+        state = hashlib.sha256(manifest_bytes(held_out, self._classes)).hexdigest()
+        name = model.id if model else START
+        known = self._ledger.evaluations.get(name, state)
+        if known is not None:
+            return known
+        self._emit("evaluate.started", total=len(held_out), model=name)
+        truth = {entry.sample_id: entry.instances for entry in held_out}
+        metrics = evaluate(
+            [self._ledger.samples.get(entry.sample_id) for entry in held_out],
+            self._peers.read_image,
+            self._peers.detector(model, confidence=self._config.evaluate.confidence),
+            truth.__getitem__,
+            self._classes,
+            settings=self._config.evaluate,
+            emit=self._emit,
+        )
+        self._ledger.evaluations.save(name, state, metrics)
+        return metrics
+
+    def _check_classes(self) -> None:
+        """Classes may not change under a workspace: every class number in its files would change its meaning."""
+        classes = json.dumps(list(self._classes), ensure_ascii=False)
+        known = self._ledger.pointers.get("classes")
+        if known is None:
+            self._ledger.pointers.set("classes", classes)
+        elif known != classes:
+            raise ConfigError(
+                f"the workspace was made for the classes {known}, the configuration names {classes}: "
+                "put the old names back, or use another workspace",
+                key="project.classes",
+            )
+
+    def _pool(self) -> list[str]:
+        """Train samples that nobody has said anything about yet, and that can be read."""
+        labelled = self._ledger.annotations.annotated_ids()
+        unreadable = {str(item.path) for item in self._ledger.samples.quarantined()}
+        return [
+            sample.id
+            for sample in self._ledger.samples.all("train")
+            if sample.id not in labelled and str(sample.path) not in unreadable
+        ]
+
+    def _train_ids(self) -> list[str]:
+        return [sample.id for sample in self._ledger.samples.all("train")]
+
+    def _histories(self) -> Iterator[list[Annotation]]:
+        rows = self._ledger.annotations.history(None)
+        return (list(history) for _, history in groupby(rows, key=lambda row: row.sample_id))
+
+    def _entries(self, version: str) -> list[DatasetEntry]:
+        return parse_manifest(self._workspace.blobs.read(version))[1]
+
+    def _champion(self) -> ModelRef | None:
+        name = self._ledger.pointers.get("champion")
+        return self._ledger.models.get(name) if name is not None else None
+
+    def _quarantine(self, problem: DataError) -> None:
+        """Put what a DataError is about aside: the file it names, or its sample's."""
+        if problem.path is not None:
+            path = Path(problem.path)
+        elif problem.sample_id is not None:
+            path = self._ledger.samples.get(problem.sample_id).path
+        else:
+            raise problem
+        self._shelf.quarantine(path, problem.reason)
+
+
+def _figures(metrics: Metrics) -> dict[str, float | None]:
+    return {name: getattr(metrics, name) for name in ("box_map50", "box_map50_95", "mask_map50", "mask_map50_95")}
+
+
+def _bare(annotation: Annotation) -> list[Instance]:
+    """The instances of which only the box is known."""
+    return [instance for instance in annotation.instances if instance.mask is None]
+
+
+def _machine_instances(evidence: Evidence, number: int, origin: Origin) -> tuple[Instance, ...]:
+    """What the person starts from: every proposal for which the segmenter saw a mask."""
+    instances = []
+    for index, finding in enumerate(evidence.findings):
+        prediction = finding.prediction
+        if prediction is None or prediction.mask.box is None:
+            continue
+        digest = hashlib.sha256(f"{evidence.sample_id}/{number}/{index}".encode()).hexdigest()
+        instances.append(
+            Instance(
+                id=digest[:16],
+                label=finding.proposal.label,
+                box=prediction.mask.box,
+                mask=prediction.mask,
+                origin=origin,
+                state=State.PROPOSED,
+                confidence=finding.proposal.confidence,
+                predicted_iou=prediction.predicted_iou,
+                stability=prediction.stability,
+            )
+        )
+    return tuple(instances)

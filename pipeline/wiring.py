@@ -1,0 +1,217 @@
+"""From a configuration to live objects: the only room that opens the doors.
+
+The folder is the registry: the peers of a family are the modules of its folder in `connectors/`, and a
+peer's file name is its `kind` in YAML, in `pipeline list`, in logs and in the contract tests.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import BaseModel, ValidationError
+
+import connectors
+from pipeline.config import Config, PeerConfig, Problem, load, problems_of, raise_problems
+from pipeline.domain.geometry import Image
+from pipeline.domain.records import Sample
+from pipeline.domain.rounds import ModelRef
+from pipeline.errors import ConfigError, MissingExtra, UnknownPeer, WeightsUnavailable
+from pipeline.events import Emit, silent
+from pipeline.formats.image import read_image
+from pipeline.ports import Annotator, Detector, Executor, Resources, Segmenter, Trainer
+from pipeline.store.workspace import Workspace
+
+__all__ = [
+    "FAMILIES",
+    "House",
+    "Listed",
+    "find_weights",
+    "list_family",
+    "load_config",
+    "open_house",
+    "peer_module",
+    "peer_names",
+]
+
+FAMILIES: Mapping[str, str] = {
+    "detector": "detectors",
+    "segmenter": "segmenters",
+    "annotator": "annotators",
+    "trainer": "trainers",
+    "executor": "executors",
+    "reviewer": "reviewers",
+}
+"""A family's word in the configuration -> its folder."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A line of `pipeline list`: a peer, its caption, and what it lacks here ("" if it can be used)."""
+
+    kind: str
+    caption: str
+    lacks: str
+
+
+def peer_names(family: str) -> list[str]:
+    """The kinds of a family, sorted; nothing is imported but the folder."""
+    package = importlib.import_module(f"{connectors.__name__}.{FAMILIES[family]}")
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+
+
+def peer_module(family: str, kind: str, *, key: str | None = None) -> Any:
+    """The module of a peer. Raises UnknownPeer, with the nearest name."""
+    known = peer_names(family)
+    if kind not in known:
+        raise UnknownPeer(family, kind, known, key=key)
+    return importlib.import_module(f"{connectors.__name__}.{FAMILIES[family]}.{kind}")
+
+
+def list_family(family: str) -> list[Listed]:
+    """Every peer of a family, and whether its packages are installed."""
+    rows = []
+    for kind in peer_names(family):
+        module = peer_module(family, kind)
+        caption = (module.__doc__ or "").strip().splitlines()[0]
+        rows.append(Listed(kind, caption, "; ".join(_lacking(module))))
+    return rows
+
+
+def _lacking(module: Any) -> list[str]:
+    return [
+        f"pip install 'maskloop[{extra}]'"
+        for extra, packages in module.REQUIRES.items()
+        if any(importlib.util.find_spec(package) is None for package in packages)
+    ]
+
+
+def load_config(path: Path, overrides: Sequence[str] = (), *, workspace: Path | None = None) -> Config:
+    """`config.load`, and the settings of every peer checked too: all problems at once, as ConfigError."""
+    config = load(path, overrides, workspace=workspace)
+    problems: list[Problem] = []
+    for family in FAMILIES:
+        chosen = getattr(config, family, None)
+        if chosen is not None:
+            _peer_settings(family, chosen, problems)
+    raise_problems(problems, path)
+    return config
+
+
+def _peer_settings(family: str, chosen: PeerConfig, problems: list[Problem]) -> BaseModel | None:
+    try:
+        module = peer_module(family, chosen.kind, key=f"{family}.kind")
+    except UnknownPeer as exc:
+        problems.append((f"{family}.kind", exc.message))
+        return None
+    try:
+        return cast(BaseModel, module.Settings.model_validate(chosen.settings))
+    except ValidationError as exc:
+        problems.extend(problems_of(exc, module.Settings, family))
+        return None
+
+
+def find_weights(name: str, places: Sequence[Path]) -> Path:
+    """A weights file by name or path. Raises WeightsUnavailable with every place that was searched."""
+    searched = [place / name for place in places]
+    for path in searched:
+        if path.is_file():
+            return path.resolve()
+    raise WeightsUnavailable(name, [str(path) for path in searched])
+
+
+class House:
+    """The live objects of one run, each built when it is first asked for."""
+
+    def __init__(self, config: Config, workspace: Workspace, *, folder: Path, now: Callable[[], datetime]) -> None:
+        self._config = config
+        self._workspace = workspace
+        self._folder = folder
+        self._now = now
+
+    def detector(self, model: ModelRef | None, *, confidence: float | None = None) -> Detector:
+        """The configured detector with a trained model, or with its own starting weights (None)."""
+        return cast(Detector, self._build("detector", model=model, confidence=confidence))
+
+    @cached_property
+    def segmenter(self) -> Segmenter:
+        return cast(Segmenter, self._build("segmenter"))
+
+    @cached_property
+    def trainer(self) -> Trainer:
+        return cast(Trainer, self._build("trainer"))
+
+    @cached_property
+    def annotator(self) -> Annotator:
+        return cast(Annotator, self._build("annotator"))
+
+    @cached_property
+    def executor(self) -> Executor:
+        return cast(Executor, self._build("executor"))
+
+    def read_image(self, sample: Sample) -> Image:
+        """The canonical frame of a sample. Raises ImageUnreadable if the file is gone or has changed."""
+        return read_image(sample.path).image
+
+    def _build(self, family: str, **more: object) -> object:
+        chosen: PeerConfig = getattr(self._config, family)
+        module = peer_module(family, chosen.kind, key=f"{family}.kind")
+        for extra, packages in module.REQUIRES.items():
+            for package in packages:
+                if importlib.util.find_spec(package) is None:
+                    raise MissingExtra(extra, needed_by=f"{family} {chosen.kind!r}", package=package)
+        problems: list[Problem] = []
+        settings = _peer_settings(family, chosen, problems)
+        raise_problems(problems, None)
+        return module.build(settings, self._resources(family, chosen.kind), **more)
+
+    def _resources(self, family: str, kind: str) -> Resources:
+        return Resources(
+            classes=self._config.project.classes,
+            seed=self._config.seed,
+            work=self._workspace.work(f"{FAMILIES[family]}-{kind}"),
+            find_weights=self._find_weights,
+            read_image=self.read_image,
+            truth=self._workspace.ledger.samples.truth,
+            segmenter=lambda: self.segmenter,
+            now=self._now,
+        )
+
+    def _find_weights(self, name: str) -> Path:
+        lent = os.environ.get("MASKLOOP_WEIGHTS")
+        places = [self._folder, self._workspace.root, *([Path(lent)] if lent else [])]
+        return find_weights(name, places)
+
+
+def open_house(
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    workspace: Path | None = None,
+    emit: Emit = silent,
+    create: bool = True,
+) -> tuple[Config, Workspace, House]:
+    """Configuration, workspace and live objects of the file at `path`.
+
+    Raises ConfigError, or LedgerCorrupt for a workspace of a newer version. With `create=False` a
+    workspace that does not exist yet is a ConfigError too.
+    """
+    config = load_config(path, overrides, workspace=workspace)
+    if not create and not config.workspace.is_dir():
+        raise ConfigError(
+            f"{config.workspace} does not exist yet: `pipeline run {path}` makes it", path=path, key="workspace"
+        )
+
+    def now() -> datetime:
+        return datetime.now(UTC)
+
+    opened = Workspace.open(config.workspace, emit=emit, now=now)
+    return config, opened, House(config, opened, folder=path.absolute().parent, now=now)
