@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from connectors.work_folder import atomic_write
 from pipeline.errors import BadFormat
 from pipeline.ports import Resources, Reviewer, TaskItem, Verdict
 
@@ -58,13 +58,7 @@ class _Text:
             verdict = given.get(item.sample.id)
             author = verdict.author if verdict is not None else self._author
             writer.writerow([*_facts(item), verdict.decision if verdict is not None else "", author])
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._path.with_suffix(".part")
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            file.write(text.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self._path)
+        atomic_write(self._path, text.getvalue().encode())
 
     def verdicts(self) -> Iterator[Verdict]:
         """The filled-in rows, in order; none before `open`. Raises BadFormat, with the line, for another word."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from connectors.work_folder import atomic_write
 from pipeline.domain.dataset import instance_row, parse_instance
 from pipeline.domain.records import Instance, Sample
 from pipeline.errors import BadFormat, DataError
@@ -40,7 +40,6 @@ class Inbox:
 
     def submit(self, items: Sequence[TaskItem]) -> dict[str, str]:
         """Sample id -> task id. What was asked before, in this round, keeps its task and its place."""
-        self._folder.mkdir(parents=True, exist_ok=True)
         known = {task_id: number for number, task_id in self._entries()}
         number = max(known.values(), default=0)
         tasks: dict[str, str] = {}
@@ -50,7 +49,8 @@ class Inbox:
             if task_id not in known:
                 number += 1
                 known[task_id] = number
-                _write(self._path(number, task_id), _row(item))
+                row = json.dumps(_row(item), sort_keys=True)
+                atomic_write(self._path(number, task_id), row.encode())
         return tasks
 
     def after(self, cursor: str | None) -> Iterator[Task]:
@@ -89,20 +89,6 @@ def _row(item: TaskItem) -> dict[str, object]:
         "round": item.round,
         "instances": [instance_row(instance) for instance in item.instances],
     }
-
-
-def _write(path: Path, row: dict[str, object]) -> None:
-    partial = path.with_suffix(".part")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(row, file, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _read(path: Path, number: int, task_id: str) -> Task:
