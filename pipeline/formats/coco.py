@@ -114,14 +114,14 @@ def _label(row: Mapping[str, Any], categories: Mapping[int, str]) -> str:
     return categories[number]
 
 
-def _shape(row: Mapping[str, Any], size_hw: SizeHW) -> tuple[Box, Mask | None]:
+def _shape(row: Mapping[str, Any], size_hw: SizeHW) -> tuple[Box | None, Mask | None]:
     """The mask, and the box that goes with it; the box alone where the file has no segmentation."""
     segmentation = row.get("segmentation")
     if not segmentation:
         return _box(row.get("bbox")).checked(size_hw), None
     read = _run_lengths if isinstance(segmentation, dict) else _polygons
     mask = read(segmentation, size_hw)
-    return mask.box or Box(0, 0, 0, 0), mask
+    return mask.box, mask
 
 
 def _box(value: Any) -> Box:

@@ -105,6 +105,8 @@ def _read_bytes(path: Path, max_pixels: int) -> bytes:
         raise ImageUnreadable(reason, path=path) from exc
     except OSError as exc:
         raise ImageUnreadable(f"cannot be read: {exc.strerror or exc}", path=path) from exc
+    except ValueError as exc:
+        raise ImageUnreadable("no file can have this name", path=path) from exc
     if not data:
         raise ImageUnreadable("the file is empty (0 bytes)", path=path)
     return data

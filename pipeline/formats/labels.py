@@ -97,16 +97,15 @@ class Found:
     labels: LabelSource | None = None
 
 
-def imported(label: str, box: Box, mask: Mask | None, *, key: str, index: int, source: Path) -> Instance:
+def imported(label: str, box: Box | None, mask: Mask | None, *, key: str, index: int, source: Path) -> Instance:
     """An instance that a label file describes: accepted, as people's work is taken for.
 
-    `box` is clipped to what is there, and is the mask's own where there is a mask. The id comes from the
-    image's id and the instance's place in the file. Raises DataError if the mask covers no pixel.
+    With a mask, the box is the mask's own, whatever `box` says. The id comes from the image's id and the
+    instance's place in the file. Raises DataError if nothing of it lies in the image.
     """
-    if mask is not None:
-        if mask.box is None:
-            raise DataError("the outline covers no pixel of the image")
-        box = mask.box
+    box = mask.box if mask is not None else box
+    if box is None:
+        raise DataError("the outline covers no pixel of the image")
     digest = hashlib.sha256(f"{key}:{source.name}:{index}".encode()).hexdigest()
     return Instance(
         id=digest[:32],

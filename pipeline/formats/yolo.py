@@ -122,7 +122,7 @@ def _label(field: str, names: Mapping[int, str]) -> str:
     return names[int(index)]
 
 
-def _shape(fields: Sequence[str], size_hw: SizeHW) -> tuple[Box, Mask | None]:
+def _shape(fields: Sequence[str], size_hw: SizeHW) -> tuple[Box | None, Mask | None]:
     if len(fields) != 4 and (len(fields) < 6 or len(fields) % 2):
         raise DataError(
             f"{len(fields)} numbers after the class: a box has 4, a polygon an even number from 6 on"
@@ -138,7 +138,7 @@ def _shape(fields: Sequence[str], size_hw: SizeHW) -> tuple[Box, Mask | None]:
         return box.checked(size_hw), None
     ring = np.clip(np.array(values).reshape(-1, 2), 0, 1) * (width, height)
     mask = Mask.from_polygons([ring], size_hw)
-    return mask.box or Box(0, 0, 0, 0), mask
+    return mask.box, mask
 
 
 def _number(field: str) -> float:

@@ -1,0 +1,342 @@
+"""Images and labels into the pool: each file once, each image in one frame, each in one split for good.
+
+Labels are read in when an image first enters the pool; later changes to a label file do not touch it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from pipeline.domain.ingested import IngestedSample, Quarantined
+from pipeline.domain.mask import Mask
+from pipeline.domain.records import Sample, Split
+from pipeline.domain.splits import FirstByHash, assign_split
+from pipeline.errors import ConfigError, DataError
+from pipeline.events import Emit, silent
+from pipeline.formats.coco import find_coco
+from pipeline.formats.folder import find_images
+from pipeline.formats.image import png_bytes
+from pipeline.formats.labels import Found, LabelProblem, Labels, imported
+from pipeline.formats.reading import Item, Reading, Stamp, printable, read_item, stamp_of
+from pipeline.formats.yolo_layout import find_yolo
+from pipeline.ports import Executor
+from pipeline.scenes import DEMO, SceneSpec, scene_at
+from pipeline.store.atomic import atomic_write
+
+__all__ = ["SourceSettings", "SplitSettings", "ingest"]
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+_REASONS_TOLD = 5
+_SCENE = "scene-"
+
+
+class SourceSettings(BaseModel):
+    """One place that images come from.
+
+    `path` is a folder of images, a COCO dataset (`annotations.json` beside `images/`; or a folder of images
+    with `labels` naming the file), or a YOLO dataset (its folder or its `data.yaml`). Class names in `ignore`
+    are passed over in labels. `labels_are` "truth" plays an unlabelled pool: labels of train images are kept
+    for simulated people, but for `seed_images` of them, those whose ids have the smallest hashes.
+    `kind: scenes` draws `count` scenes of `size` pixels a side, with exact truth, that `seed` fixes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["images", "coco", "yolo", "scenes"]
+    path: Path | None = None
+    labels: Path | None = None
+    labels_are: Literal["seed", "truth"] = "seed"
+    seed_images: Annotated[int, Field(ge=0)] = 0
+    ignore: tuple[str, ...] = ()
+    max_pixels: Annotated[int, Field(ge=1)] = 100_000_000
+    count: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0)] = 0
+    size: Annotated[int, Field(ge=32)] = 160
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> SourceSettings:
+        scene_fields = {"count", "seed", "size"} & self.model_fields_set
+        wrong = {
+            f"kind {self.kind} needs a path": self.kind != "scenes" and self.path is None,
+            "kind scenes makes its own files and takes no path": self.kind == "scenes" and self.path is not None,
+            "kind scenes needs a count of at least 1": self.kind == "scenes" and self.count < 1,
+            f"kind {self.kind} takes no {', '.join(sorted(scene_fields))}": self.kind != "scenes"
+            and bool(scene_fields),
+            "labels names a COCO file: only kind coco takes it": self.kind != "coco" and self.labels is not None,
+            "kind images has no labels to be truth": self.kind == "images" and self.labels_are == "truth",
+            "seed_images needs labels_are: truth": self.seed_images > 0 and self.labels_are != "truth",
+        }
+        if any(wrong.values()):
+            raise ValueError("; ".join(rule for rule, broken in wrong.items() if broken))
+        return self
+
+
+class SplitSettings(BaseModel):
+    """Fractions of the splits, which sum to 1. A split that a dataset gives wins over the hash.
+
+    `salt` draws other splits; `group_by: folder` keeps the images of one folder together.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train: Fraction = 0.8
+    val: Fraction = 0.2
+    test: Fraction = 0.0
+    salt: str = ""
+    group_by: Literal["image", "folder"] = "image"
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> SplitSettings:
+        total = self.train + self.val + self.test
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"train + val + test must be 1, not {total:g}")
+        return self
+
+
+def ingest(
+    sources: Sequence[SourceSettings],
+    splits: SplitSettings,
+    classes: Sequence[str],
+    *,
+    known: Mapping[str, tuple[str, Stamp]],
+    quarantined: Mapping[str, Stamp],
+    executor: Executor,
+    store_image: Callable[[bytes], Path],
+    scenes_folder: Path,
+    emit: Emit = silent,
+) -> Iterator[IngestedSample | Quarantined]:
+    """Every file that is new or has changed, in a fixed order, as a sample or as a quarantine row, or as both.
+
+    `known` (source path -> sample id, stamp) and `quarantined` (path -> stamp) name what need not be read
+    again. A row about an image's labels comes before its sample and carries the label file's stamp: store it
+    no later than the sample. Files with the same bytes give one sample id, and the first one's split;
+    sources with labels go first. Images that other readers would decode differently are kept as PNG copies
+    through `store_image`. Labels that lost an object to a problem are not used at all: what is missing would
+    teach the model that nothing is there.
+
+    Raises ConfigError for a source that does not exist, BadFormat for a dataset that is broken as a whole.
+    """
+    for number, source in enumerate(sources):
+        _check(source, number, classes)
+    known_ids = frozenset(sample_id for sample_id, _ in known.values())
+    seen: dict[str, Sample] = {}
+    emit("ingest.begin", sources=len(sources))
+    for source in sorted(sources, key=lambda one: one.kind == "images"):
+        intake = _Intake(
+            source, splits, tuple(classes), known, quarantined, scenes_folder.resolve(), known_ids, seen
+        )
+        for found in intake.run(executor, store_image, emit):
+            if isinstance(found, Quarantined):
+                emit("ingest.quarantined", path=str(found.path), reason=found.reason)
+            else:
+                emit("ingest.sample", sample=found.sample.id, path=str(found.source))
+            yield found
+    emit("ingest.end")
+
+
+def _check(source: SourceSettings, number: int, classes: Sequence[str]) -> None:
+    for key, path in (("path", source.path), ("labels", source.labels)):
+        if path is not None and not path.exists():
+            raise ConfigError(f"{path} does not exist", key=f"ingest.sources.{number}.{key}")
+    if source.kind == "images" and source.path is not None and not source.path.is_dir():
+        raise ConfigError(f"{source.path} is not a folder", key=f"ingest.sources.{number}.path")
+    unknown = set(DEMO.classes) - set(classes) - set(source.ignore)
+    if source.kind == "scenes" and unknown:
+        raise ConfigError(
+            f"scenes hold {', '.join(DEMO.classes)}: add {', '.join(sorted(unknown))} to project.classes",
+            key=f"ingest.sources.{number}.kind",
+        )
+
+
+@dataclass
+class _Intake:
+    """One source on its way into the pool."""
+
+    source: SourceSettings
+    splits: SplitSettings
+    classes: tuple[str, ...]
+    known: Mapping[str, tuple[str, Stamp]]
+    quarantined: Mapping[str, Stamp]
+    scenes_folder: Path
+    known_ids: frozenset[str]
+    seen: dict[str, Sample]
+    notes: dict[Path, list[LabelProblem]] = field(default_factory=dict)
+    earlier: dict[str, None] = field(default_factory=dict)
+    """Train samples that an earlier call took from this source: they had their chance to be seeds."""
+
+    def run(
+        self, executor: Executor, store_image: Callable[[bytes], Path], emit: Emit
+    ) -> Iterator[IngestedSample | Quarantined]:
+        seeds: FirstByHash[IngestedSample | None]
+        seeds = FirstByHash(self.source.seed_images, f"{self.splits.salt}/seed")
+        again: list[IngestedSample] = []
+        for read in executor.map(partial(_build_worker, self.source, self.classes), self._items()):
+            yield from self._problem(read)
+            if read.failure is not None:
+                continue
+            found = self._sample(read, store_image, emit)
+            if self._in_pool(read.sample_id):
+                emit("ingest.duplicate", sample=read.sample_id, path=str(found.source))
+                again.append(found)
+            else:
+                self.seen[read.sample_id] = found.sample
+                yield from _released(seeds, found) if self._is_hidden(found) else (found,)
+        for sample_id in self.earlier:
+            yield from _without_labels(seeds.offer(sample_id, None))
+        yield from (found for found in seeds.kept() if found is not None)
+        # After the seeds: what a seed is known by must be stored before a second path to it is.
+        yield from (self._folded(found) for found in again)
+        yield from self._told()
+
+    def _in_pool(self, sample_id: str) -> bool:
+        return sample_id in self.seen or sample_id in self.known_ids
+
+    def _is_hidden(self, found: IngestedSample) -> bool:
+        """Whether the labels are a simulated person's knowledge, and the loop's only if the image is a seed."""
+        return self.source.labels_are == "truth" and found.sample.split == "train" and found.truth is not None
+
+    def _items(self) -> Iterator[Item]:
+        """What has to be read: all that is neither known nor quarantined as it stands."""
+        for found in self._found():
+            if isinstance(found, LabelProblem):
+                self.notes.setdefault(found.path, []).append(found)
+                continue
+            stamp = stamp_of(found.image)
+            sample_id, known_stamp = self.known.get(str(found.image), ("", None))
+            if known_stamp == stamp:
+                group = self._group(found.image, sample_id)
+                if self._split(found.split, group) == "train" and str(found.image) not in self.quarantined:
+                    self.earlier[sample_id] = None
+            elif self.quarantined.get(str(printable(found.image))) != stamp:
+                folder = self._group(found.image, "")
+                yield Item(found.image, stamp, found.split, found.labels, folder)
+
+    def _found(self) -> Iterator[Found | LabelProblem]:
+        """Files that the source names; scenes among them may have yet to be drawn."""
+        source, ignore = self.source, frozenset(self.source.ignore)
+        if source.kind == "scenes" or source.path is None:
+            yield from (Found(self.scenes_folder / f"{_SCENE}{index:05d}.png") for index in range(source.count))
+            return
+        path = source.path.resolve()
+        found: Iterable[Found | LabelProblem]
+        match source.kind:
+            case "images":
+                found = find_images(path)
+            case "coco":
+                found = find_coco(*_coco_places(path, source.labels), ignore=ignore)
+            case "yolo":
+                found = find_yolo(path, self.classes, ignore=ignore)
+        empty = True
+        for one in found:
+            empty = empty and isinstance(one, LabelProblem)
+            yield one
+        if empty and not self.notes:
+            raise ConfigError(f"no images were found in {path}", key="ingest.sources")
+
+    def _sample(self, read: Reading, store_image: Callable[[bytes], Path], emit: Emit) -> IngestedSample:
+        item = read.item
+        path, stamp = item.image, item.stamp
+        if self.source.kind == "scenes" and read.png is not None:
+            stamp = _write_scene(path, read.png, emit)
+        elif read.png is not None:
+            path = store_image(read.png)
+        group = item.group or read.sample_id
+        sample = Sample(read.sample_id, path, read.size_hw, self._split(item.split, group), group)
+        labels = read.labels.instances if read.labels is not None and read.labels.complete else None
+        truth = labels if self.source.labels_are == "truth" else None
+        return IngestedSample(sample, item.image, stamp, labels, truth)
+
+    def _split(self, given: Split | None, group: str) -> Split:
+        return given or assign_split(self.splits.salt, group, train=self.splits.train, val=self.splits.val)
+
+    def _group(self, image: Path, sample_id: str) -> str:
+        """The folder below the source, or what the image itself is called."""
+        if self.splits.group_by == "image" or self.source.path is None:
+            return sample_id
+        root = self.source.path.resolve()
+        folder = image.parent.relative_to(root) if image.is_relative_to(root) else image.parent
+        return f"{root.name}/{folder.as_posix()}"
+
+    def _folded(self, sample: IngestedSample) -> IngestedSample:
+        """Another file of an image that is in the pool: a second source path, and nothing else."""
+        first = self.seen.get(sample.sample.id, sample.sample)
+        return replace(sample, sample=first, labels=None, truth=None)
+
+    def _problem(self, read: Reading) -> Iterator[Quarantined]:
+        """Why the image, or its labels, cannot be used as they stand."""
+        path = printable(read.item.image)
+        if read.failure is not None:
+            yield Quarantined(path, read.failure, read.item.stamp)
+        if read.labels is None or read.item.labels is None:
+            return  # nobody knows anything about the image; or it is a scene, whose truth has no problems
+        reasons = [str(problem) for problem in read.labels.problems]
+        unused = [] if read.labels.complete else ["the image's labels are not used, because objects are missing"]
+        if self._in_pool(read.sample_id):
+            unused = ["the same image is in the pool already: its labels and split stand, these are not used"]
+        if reasons or unused:
+            yield Quarantined(path, _joined(reasons, unused), stamp_of(read.item.labels.path))
+
+    def _told(self) -> Iterator[Quarantined]:
+        """Problems that belong to no image, one row a file."""
+        for path, problems in self.notes.items():
+            stamp = stamp_of(path)
+            if self.quarantined.get(str(printable(path))) != stamp:
+                yield Quarantined(printable(path), _joined([problem.reason for problem in problems], []), stamp)
+
+
+def _build_worker(source: SourceSettings, classes: tuple[str, ...]) -> Callable[[Item], Reading]:
+    """Module-level, so that it can be sent to another process."""
+    if source.kind == "scenes":
+        return partial(_draw, source=source, spec=replace(DEMO, size_hw=(source.size, source.size)))
+    return partial(read_item, classes=classes, max_pixels=source.max_pixels)
+
+
+def _draw(item: Item, *, source: SourceSettings, spec: SceneSpec) -> Reading:
+    image, objects = scene_at(spec, source.seed, int(item.image.stem.removeprefix(_SCENE)))
+    png = png_bytes(image)
+    sample_id = hashlib.sha256(png).hexdigest()
+    instances = tuple(
+        imported(one.label, None, Mask.from_bitmap(one.visible), key=sample_id, index=number, source=item.image)
+        for number, one in enumerate(objects)
+        if one.label not in source.ignore
+    )
+    return Reading(item, None, sample_id, spec.size_hw, png, Labels(instances))
+
+
+def _write_scene(path: Path, png: bytes, emit: Emit) -> Stamp:
+    """Write the scene if it is not there. Raises DataError if another one is."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, png, emit=emit)
+    elif path.read_bytes() != png:
+        raise DataError("another seed or size made this scene: use a new workspace", path=path)
+    return stamp_of(path)
+
+
+def _coco_places(path: Path, labels: Path | None) -> tuple[Path, Path]:
+    """The annotation file and the folder of images."""
+    file = labels or (path if path.is_file() else path / "annotations.json")
+    folder = path.parent if path.is_file() else path
+    return file.resolve(), folder / "images" if (folder / "images").is_dir() else folder
+
+
+def _released(seeds: FirstByHash[IngestedSample | None], found: IngestedSample) -> Iterator[IngestedSample]:
+    return _without_labels(seeds.offer(found.sample.id, found))
+
+
+def _without_labels(sample: IngestedSample | None) -> Iterator[IngestedSample]:
+    if sample is not None:
+        yield replace(sample, labels=None)
+
+
+def _joined(reasons: Sequence[str], last: Sequence[str]) -> str:
+    more = [f"and {len(reasons) - _REASONS_TOLD} more"] if len(reasons) > _REASONS_TOLD else []
+    return "; ".join([*reasons[:_REASONS_TOLD], *more, *last])
