@@ -1,0 +1,78 @@
+"""One run of Ultralytics' segmentation trainer, held to what the loop needs of it."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from connectors.ultralytics.checkpoints import keep_checkpoint
+from pipeline.errors import BackendRejected
+from pipeline.ports import Epoch
+
+__all__ = ["run"]
+
+logger = logging.getLogger(__name__)
+
+
+def run(overrides: Mapping[str, Any], work: Path, images: int, on_epoch: Callable[[Epoch], None]) -> None:
+    """Train; leaves the checkpoints of the last two epochs in `work`, and tells each epoch after its checkpoint.
+
+    `images` is how many the training split has: those that Ultralytics leaves out are told to the log. Raises
+    BackendRejected when the loss is no longer a number.
+    """
+    trainer = _trainer_class()(overrides=dict(overrides))
+
+    def started(trainer: Any) -> None:
+        used = len(trainer.train_loader.dataset)
+        if used < images:
+            logger.warning(
+                "Ultralytics trains on %d of %d images: the others are smaller than 10 pixels or unreadable",
+                used,
+                images,
+            )
+
+    def epoch_trained(trainer: Any) -> None:
+        losses = {name: float(value) for name, value in trainer.tloss.items()}
+        if not all(map(math.isfinite, (*losses.values(), float(trainer.loss.detach())))):
+            raise BackendRejected(
+                f"the loss is no longer a number in epoch {trainer.epoch + 1} of {trainer.epochs}; lower lr0",
+                backend="ultralytics",
+                operation="train",
+            )
+
+    def saved(trainer: Any) -> None:
+        epoch = trainer.epoch + 1
+        keep_checkpoint(trainer.last, work, epoch)
+        on_epoch(Epoch(epoch, trainer.epochs, {name: float(value) for name, value in trainer.tloss.items()}))
+
+    trainer.add_callback("on_pretrain_routine_end", started)
+    trainer.add_callback("on_train_epoch_end", epoch_trained)
+    trainer.add_callback("on_model_save", saved)
+    trainer.train()
+
+
+def _trainer_class() -> Any:
+    from ultralytics.models.yolo.segment import SegmentationTrainer
+
+    class SegmentationRun(SegmentationTrainer):  # type: ignore[misc] # it has no type information
+        """Trains, and does not validate: judging a model on the held-out split is the evaluation's work."""
+
+        def get_dataloader(
+            self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train"
+        ) -> Any:
+            """Nothing is validated, so the validation loader, which must exist, is the training loader."""
+            if mode == "val":
+                return self.train_loader
+            return super().get_dataloader(dataset_path, batch_size, rank, mode)
+
+        def validate(self) -> tuple[dict[str, float], None]:
+            """Without this, the last epoch would be validated even with `val=False`."""
+            return {}, None
+
+        def final_eval(self) -> None:
+            """The result is made from the last checkpoint (see `checkpoints.publish`), not from `best.pt`."""
+
+    return SegmentationRun
