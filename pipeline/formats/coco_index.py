@@ -30,10 +30,11 @@ class CocoImage:
 
 @dataclass(frozen=True)
 class CocoIndex:
+    """The file's categories by id, its images in order, and the problems that belong to no image of it."""
+
     categories: Mapping[int, str]
     images: tuple[CocoImage, ...]
     problems: tuple[LabelProblem, ...]
-    """What belongs to no image of the file."""
 
 
 def index_coco(path: Path) -> CocoIndex:

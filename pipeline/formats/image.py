@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import BmpImagePlugin, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 from PIL import Image as Pillow
-from PIL import ImageOps, UnidentifiedImageError
 
 from pipeline.domain.geometry import Image
 from pipeline.errors import ImageUnreadable
@@ -27,7 +29,23 @@ __all__ = ["MIN_SIDE_PX", "Decoded", "png_bytes", "read_frame", "read_image"]
 MIN_SIDE_PX = 8
 """Smaller pictures hold nothing that could be outlined: tracking pixels, icons, damage."""
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+_Open = Callable[[io.BytesIO], Pillow.Image]
+
+# Pillow's own `open` would try every format it has, and judge the size by a limit that is not ours.
+_OPENERS: tuple[tuple[re.Pattern[bytes], _Open], ...] = (
+    (re.compile(rb"\xff\xd8\xff"), JpegImagePlugin.jpeg_factory),
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImagePlugin.PngImageFile),
+    (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), WebPImagePlugin.WebPImageFile),
+    (re.compile(rb"BM"), BmpImagePlugin.BmpImageFile),
+    (re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImagePlugin.TiffImageFile),
+)
+_FOREIGN = (
+    (re.compile(rb"GIF8"), "a GIF"),
+    (re.compile(rb"%PDF"), "a PDF"),
+    (re.compile(rb"8BPS"), "a Photoshop file"),
+    (re.compile(rb".{4}ftyp", re.DOTALL), "HEIF, AVIF or a video"),
+    (re.compile(rb"[\t\n\r -~]{16,}"), "text"),
+)
 _BYTES_PER_PIXEL = 8
 _HEADER_BYTES = 64 * 1024 * 1024
 _ORIENTATION_TAG = 0x0112
@@ -55,15 +73,13 @@ def read_image(path: Path, *, max_pixels: int = 100_000_000) -> Decoded:
     """
     data = _read_bytes(path, max_pixels)
     try:
-        with Pillow.open(io.BytesIO(data), formats=_FORMATS) as picture:
+        with _opened(data, path) as picture:
             _check_header(picture, path, max_pixels)
             picture.load()
             upright = picture.getexif().get(_ORIENTATION_TAG, 1) == 1
             image = _canonical_frame(ImageOps.exif_transpose(picture))
     except ImageUnreadable:
         raise
-    except UnidentifiedImageError as exc:
-        raise ImageUnreadable(f"not {', '.join(_FORMATS)}: {_content(data)}", path=path) from exc
     except Exception as exc:  # damaged files trip decoders into any exception there is
         raise ImageUnreadable(f"damaged or unsupported: {exc}", path=path) from exc
     return Decoded(image, upright and _opencv_agrees(data, image), hashlib.sha256(data).hexdigest())
@@ -112,6 +128,15 @@ def _read_bytes(path: Path, max_pixels: int) -> bytes:
     return data
 
 
+def _opened(data: bytes, path: Path) -> Pillow.Image:
+    """The picture with only its header read, by what the content is and not by what the name says."""
+    for signature, opener in _OPENERS:
+        if signature.match(data):
+            return opener(io.BytesIO(data))
+    content = next((name for signature, name in _FOREIGN if signature.match(data)), "unknown bytes")
+    raise ImageUnreadable(f"not JPEG, PNG, WEBP, BMP or TIFF, but {content}", path=path)
+
+
 def _check_header(picture: Pillow.Image, path: Path, max_pixels: int) -> None:
     width, height = picture.size
     if width * height > max_pixels:
@@ -151,14 +176,3 @@ def _opencv_agrees(data: bytes, image: Image) -> bool:
 
 def _rgb(frame: npt.NDArray[np.uint8]) -> Image:
     return np.ascontiguousarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-
-
-def _content(data: bytes) -> str:
-    """What a file seems to be, for the message."""
-    known = {b"GIF8": "a GIF", b"%PDF": "a PDF", b"8BPS": "a Photoshop file", b"PK\x03\x04": "a ZIP archive"}
-    for magic, name in known.items():
-        if data.startswith(magic):
-            return name
-    if data[4:8] == b"ftyp":
-        return "HEIF, AVIF or a video"
-    return "text" if data[:512].isascii() and b"\0" not in data[:512] else "unknown bytes"

@@ -56,6 +56,7 @@ def read_item(item: Item, *, classes: tuple[str, ...], max_pixels: int) -> Readi
 
 
 def stamp_of(path: Path) -> Stamp:
+    """The stamp of the file as it is now."""
     try:
         status = path.stat()
     except (OSError, ValueError):  # absent, or a name that no file can have: reading it says which
