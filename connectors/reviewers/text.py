@@ -73,6 +73,8 @@ class _Text:
                 for row in reader:
                     decision = (row["verdict"] or "").strip()
                     if decision:
+                        if not row["sample_id"]:
+                            raise self._bad("the row names no sample", reader.line_num)
                         author = (row.get("author") or "").strip() or self._author
                         yield Verdict(row["sample_id"], self._checked(decision, reader.line_num), author)
             except (csv.Error, UnicodeDecodeError) as exc:

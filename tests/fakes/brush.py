@@ -1,4 +1,4 @@
-"""A segmenter that does exactly what it is told: a box is filled, a point paints or wipes one disc on the prior.
+"""A segmenter that does as it is told: a box is filled, the last point paints or wipes a disc on the prior.
 
 It looks at no pixel, so what a test expects of it can be worked out by hand. It counts its encodings.
 """
@@ -42,6 +42,7 @@ class BrushSegmenter:
         elif prompt.box is not None:
             painted = Mask.from_box(prompt.box, size_hw).bitmap()
         ys, xs = np.mgrid[: size_hw[0], : size_hw[1]] + 0.5
-        for (x, y), positive in zip(prompt.points_xy, prompt.point_labels, strict=True):
-            painted[np.hypot(xs - x, ys - y) <= self.radius] = positive
+        if prompt.points_xy:
+            x, y = prompt.points_xy[-1]
+            painted[np.hypot(xs - x, ys - y) <= self.radius] = prompt.point_labels[-1]
         return Mask.from_bitmap(painted)
