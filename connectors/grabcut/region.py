@@ -1,0 +1,127 @@
+"""What a cut is about: a window of the image, what is known of its pixels, and the colours on either side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.domain.geometry import Box, Image, SizeHW
+from pipeline.domain.mask import Bitmap
+
+__all__ = [
+    "PROBABLY",
+    "PROBABLY_NOT",
+    "SURELY",
+    "SURELY_NOT",
+    "Pixels",
+    "Task",
+    "Trimap",
+    "Window",
+    "around_prior",
+    "in_box",
+    "spread",
+]
+
+Pixels = npt.NDArray[np.uint8]
+"""`uint8 (n, 3)`."""
+
+Trimap = npt.NDArray[np.uint8]
+"""`uint8 (h, w)` of OpenCV's four labels."""
+
+SURELY_NOT, SURELY, PROBABLY_NOT, PROBABLY = cv2.GC_BGD, cv2.GC_FGD, cv2.GC_PR_BGD, cv2.GC_PR_FGD
+
+
+class Window(NamedTuple):
+    """Whole pixels of the image, half-open."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns, to index an image with."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    @property
+    def size_hw(self) -> SizeHW:
+        return self.bottom - self.top, self.right - self.left
+
+    @staticmethod
+    def around(box: Box, grow_x: float, grow_y: float, size_hw: SizeHW) -> Window:
+        """The pixels of the image that the box touches after its sides have moved outwards."""
+        grown = Box(box.x1 - grow_x, box.y1 - grow_y, box.x2 + grow_x, box.y2 + grow_y).clipped(size_hw)
+        left, top = (int(np.floor(value)) for value in grown[:2])
+        right, bottom = (int(np.ceil(value)) for value in grown[2:])
+        return Window(left, top, right, bottom)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One graph cut. The window's pixels take part as `trimap` says.
+
+    `object_pixels` and `background_pixels` are what the two colour models are fitted to; if either is empty
+    there is nothing to tell apart, and the trimap stands as it is. Outside the window the prior holds.
+    """
+
+    window: Window
+    trimap: Trimap
+    object_pixels: Pixels
+    background_pixels: Pixels
+
+
+def in_box(image: Image, box: Box, margin: float, slack: float) -> Task:
+    """Object probably inside the box, background surely outside the box grown by `slack` of its sides.
+
+    The window reaches `margin` of the sides, and at least 6 pixels, beyond the box: from there the background's
+    colours come. A box that fills the image leaves none; then they come from outside the inscribed ellipse.
+    """
+    size_hw = (int(image.shape[0]), int(image.shape[1]))
+    window = Window.around(box, max(6.0, margin * box.width), max(6.0, margin * box.height), size_hw)
+    trimap = np.full(window.size_hw, SURELY_NOT, dtype=np.uint8)
+    for share, label in ((slack, PROBABLY_NOT), (0.0, PROBABLY)):
+        inner = Window.around(box, share * box.width, share * box.height, size_hw)
+        rows, columns = inner.slices
+        trimap[
+            rows.start - window.top : rows.stop - window.top,
+            columns.start - window.left : columns.stop - window.left,
+        ] = label
+    inside = trimap == PROBABLY
+    if inside.all():
+        inside = _inscribed_ellipse(window.size_hw)
+    crop = image[window.slices]
+    return Task(window, trimap, crop[inside], crop[~inside])
+
+
+def around_prior(image: Image, prior: Bitmap, band: float) -> Task:
+    """A non-empty `prior` may change near its edge: within `band` of its area's square root, at least 2 px."""
+    reach = max(2.0, band * float(np.sqrt(prior.sum())))
+    window = spread(prior, reach + 6.0)
+    crop, known = image[window.slices], prior[window.slices]
+    framed = np.pad(known.astype(np.uint8), 1, mode="edge")
+    depth = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]
+    height = cv2.distanceTransform(1 - framed, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]
+    # A thin object keeps its middle: otherwise nothing of it would be sure.
+    sure = depth > min(reach, 0.5 * float(depth.max()))
+    trimap = np.where(known, PROBABLY, PROBABLY_NOT).astype(np.uint8)
+    trimap[sure], trimap[height > reach] = SURELY, SURELY_NOT
+    return Task(window, trimap, crop[known], crop[~known])
+
+
+def spread(bitmap: Bitmap, grow_px: float) -> Window:
+    """The tight window of a non-empty bitmap, grown on all sides inside the image."""
+    rows, columns = np.flatnonzero(bitmap.any(axis=1)), np.flatnonzero(bitmap.any(axis=0))
+    box = Box(float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+    return Window.around(box, grow_px, grow_px, (int(bitmap.shape[0]), int(bitmap.shape[1])))
+
+
+def _inscribed_ellipse(size_hw: SizeHW) -> Bitmap:
+    height, width = size_hw
+    y, x = np.mgrid[:height, :width] + 0.5
+    inside: Bitmap = (2 * x / width - 1) ** 2 + (2 * y / height - 1) ** 2 <= 1
+    return inside

@@ -1,0 +1,123 @@
+"""Colour models and a graph cut: no weights, the same masks every time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import cv2
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from connectors.grabcut.answer import prediction
+from connectors.grabcut.clicks import Pin, near_clicks, pins, similar_region
+from connectors.grabcut.cut import cut, settled
+from connectors.grabcut.region import Task, around_prior, in_box, spread
+from pipeline.domain.geometry import Box, Image, SizeHW
+from pipeline.domain.mask import Bitmap, Mask
+from pipeline.domain.prompts import Encoding, Logits, MaskPrediction, Prompt
+from pipeline.errors import BackendRejected
+from pipeline.ports import Resources, Segmenter
+
+__all__ = ["REQUIRES", "Settings", "build"]
+
+REQUIRES: Mapping[str, tuple[str, ...]] = {}
+
+_FINGERPRINT = "grabcut/rgb-1"
+_THRESHOLDS = (0.0, -2.0, 2.0)
+"""Of the scores: the cut itself, a wider mask and a tighter one."""
+
+
+class Settings(BaseModel):
+    """How far a cut looks.
+
+    The background's colours come from `margin` of the box's sides around it; the object may reach `slack` of them
+    over the box. A prior mask without clicks moves within `band` of the square root of its area. `iterations`
+    fit the colour models again after each cut; 0 trusts the prompt. Windows over `max_side` pixels are cut at
+    a smaller scale.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    margin: Annotated[float, Field(gt=0, le=4)] = 1.0
+    slack: Annotated[float, Field(ge=0, le=1)] = 0.1
+    band: Annotated[float, Field(gt=0, le=1)] = 0.1
+    iterations: Annotated[int, Field(ge=0, le=20)] = 0
+    max_side: Annotated[int, Field(ge=16, le=4096)] = 256
+
+
+def build(settings: Settings, _resources: Resources) -> Segmenter:
+    return _GrabCut(settings)
+
+
+class _GrabCut:
+    """Keeps nothing but its settings; OpenCV's random generator, which is a thread's, is never asked."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        digest = hashlib.sha256(f"1 {settings.model_dump_json()}".encode()).hexdigest()
+        self.name = f"grabcut-{digest[:12]}"
+
+    def encode(self, images: Sequence[Image]) -> list[Encoding]:
+        """The image itself."""
+        return [
+            Encoding(
+                {"rgb": np.ascontiguousarray(image)}, (int(image.shape[0]), int(image.shape[1])), _FINGERPRINT
+            )
+            for image in images
+        ]
+
+    def decode(
+        self, encoding: Encoding, prompts: Sequence[Prompt], *, multimask: bool = False
+    ) -> list[list[MaskPrediction]]:
+        """Raises BackendRejected for an encoding of another segmenter or a prompt of text only, DataError for a
+        prompt that does not fit the image."""
+        if encoding.fingerprint != _FINGERPRINT:
+            raise BackendRejected(
+                f"the encoding was made by {encoding.fingerprint!r}: encode the image with this segmenter",
+                backend=self.name,
+                operation="decode",
+            )
+        image: Image = encoding.arrays["rgb"].astype(np.uint8, copy=False)
+        return [self._one(image, prompt.checked(encoding.size_hw), multimask) for prompt in prompts]
+
+    def _one(self, image: Image, prompt: Prompt, multimask: bool) -> list[MaskPrediction]:
+        size_hw = (int(image.shape[0]), int(image.shape[1]))
+        clicks = pins(prompt.points_xy, prompt.point_labels, size_hw)
+        if prompt.box is None and not clicks and prompt.prior is None:
+            raise BackendRejected(
+                "it understands boxes, points and prior masks, no text", backend=self.name, operation="decode"
+            )
+        prior = _prior(prompt.prior, size_hw)
+        task = self._task(image, prompt.box, clicks, prior)
+        if task is None:
+            result = settled(prior)
+        else:
+            settings = self._settings
+            result = cut(image, task, clicks, iterations=settings.iterations, max_side=settings.max_side)
+        answers = [prediction(result, prior, threshold) for threshold in (_THRESHOLDS if multimask else (0.0,))]
+        return sorted(answers, key=lambda answer: -answer.predicted_iou)
+
+    def _task(self, image: Image, box: Box | None, clicks: Sequence[Pin], prior: Bitmap) -> Task | None:
+        """What to cut; None if the prompt leaves nothing open, and the prior stands."""
+        settings = self._settings
+        if prior.any():
+            return near_clicks(image, prior, clicks) if clicks else around_prior(image, prior, settings.band)
+        if box is None:
+            if not any(pin.positive for pin in clicks):
+                return None
+            box = Box(*map(float, spread(similar_region(image, clicks), 0.0)))
+        return in_box(image, box, settings.margin, settings.slack)
+
+
+def _prior(prior: Logits | Mask | None, size_hw: SizeHW) -> Bitmap:
+    """As a bitmap of the image's size; no prior is an empty one."""
+    if prior is None:
+        return np.zeros(size_hw, dtype=np.bool_)
+    if isinstance(prior, Mask):
+        return prior.bitmap()
+    height, width = size_hw
+    scaled = cv2.resize(prior.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    inside: Bitmap = np.asarray(scaled > 0)
+    return inside
