@@ -15,7 +15,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,7 +35,7 @@ from pipeline.ports import Annotator, Detector, Embedder, Executor, Segmenter, T
 from pipeline.shelf import Predictions, Shelf, batched, fingerprint
 from pipeline.stages.collect import Refused, collect
 from pipeline.stages.evaluate import better, evaluate
-from pipeline.stages.export import export_yolo
+from pipeline.stages.export import export_yolo, tree_hash
 from pipeline.stages.ingest import ingest
 from pipeline.stages.merge import merge
 from pipeline.stages.propose import propose
@@ -156,10 +155,11 @@ class Loop:
             emit=self._emit,
         )
         for batch in batched(found, 64):
-            samples.add([item for item in batch if isinstance(item, IngestedSample)])
             for item in batch:
                 if isinstance(item, Quarantined):
-                    self._shelf.quarantine(item.path, item.reason, item.stamp)
+                    samples.quarantine(item)
+                    self._emit("quarantined", path=str(item.path), reason=item.reason)
+            samples.add([item for item in batch if isinstance(item, IngestedSample)])
             self._emit("ingest.batch", done=len(batch))
         if not samples.count():
             raise ConfigError("no readable image was found in any source", key="ingest.sources")
@@ -234,8 +234,7 @@ class Loop:
         fresh = [key for key in self._ledger.rounds.selection(number).ranked if key not in known]
         self._emit("submit.started", total=len(fresh))
         for ids in batched(fresh, 16):
-            for sample_id in ids:
-                tasks.open(number, sample_id, f"round-{number}/{sample_id}")
+            tasks.intend(number, ids)
             tasks.record(number, submit(self._task_items(number, ids), annotator, emit=self._emit))
             self._emit("submit.batch", done=len(ids))
         return {"tasks": len(tasks.of(number)), "annotator": annotator.name}
@@ -252,7 +251,7 @@ class Loop:
         for answer in collect(annotator, since, sample_of=samples.get, classes=self._classes, emit=self._emit):
             cursor = (pointer, answer.cursor)
             if isinstance(answer, Refused):
-                self._quarantine(answer.error)
+                self._set_aside(answer.error)
                 self._ledger.tasks.refuse(answer.task_id, cursor=cursor)
             else:
                 self._ledger.annotations.append(answer.annotation, task_id=answer.task_id, cursor=cursor)
@@ -270,7 +269,7 @@ class Loop:
             self._box_masks(number),
             self._config.merge,
             emit=self._emit,
-            quarantine=self._quarantine,
+            quarantine=self._set_aside,
         )
         manifest = manifest_bytes(entries, self._classes)
         parent = self._ledger.versions.of_round(number - 1)
@@ -283,8 +282,9 @@ class Loop:
             lambda fresh: export_yolo(entries, self._classes, paths.__getitem__, fresh),
             emit=self._emit,
         )
-        self._ledger.versions.add(version, number, blob)
-        return {"version": version.id, "images": len(entries), "counts": dict(version.counts)}
+        self._ledger.versions.add(version, number)
+        tree = tree_hash(folder)
+        return {"version": version.id, "images": len(entries), "counts": dict(version.counts), "tree": tree}
 
     def _train(self, number: int) -> Facts:
         version, base = str(self._facts(number, "merge")["version"]), self._champion()
@@ -396,9 +396,10 @@ class Loop:
         origin = Origin(OriginKind.MODEL, f"{model} + {self._peers.segmenter.name}")
         evidence = {row.sample_id: row for row in self._evidence(number, ids)}
         scores = self._shelf.scores(self._facts(number, "score")["fingerprint"], ids)
+        samples = self._ledger.samples.some(ids)
         return [
             TaskItem(
-                self._ledger.samples.get(sample_id),
+                samples[sample_id],
                 _machine_instances(evidence[sample_id], number, origin),
                 scores[sample_id],
                 number,
@@ -414,9 +415,10 @@ class Loop:
         if known is not None:
             return known
         self._emit("evaluate.started", total=len(held_out), model=name)
+        samples = self._ledger.samples.some([entry.sample_id for entry in held_out])
         truth = {entry.sample_id: entry.instances for entry in held_out}
         metrics = evaluate(
-            [self._ledger.samples.get(entry.sample_id) for entry in held_out],
+            [samples[entry.sample_id] for entry in held_out],
             self._peers.read_image,
             self._peers.detector(model, confidence=self._config.evaluate.confidence),
             truth.__getitem__,
@@ -442,13 +444,8 @@ class Loop:
 
     def _pool(self) -> list[str]:
         """Train samples that nobody has said anything about yet, and that can be read."""
-        labelled = self._ledger.annotations.annotated_ids()
-        unreadable = {str(item.path) for item in self._ledger.samples.quarantined()}
-        return [
-            sample.id
-            for sample in self._ledger.samples.all("train")
-            if sample.id not in labelled and str(sample.path) not in unreadable
-        ]
+        done = self._ledger.annotations.annotated_ids() | self._ledger.samples.set_aside_ids()
+        return [sample_id for sample_id in self._train_ids() if sample_id not in done]
 
     def _train_ids(self) -> list[str]:
         return [sample.id for sample in self._ledger.samples.all("train")]
@@ -464,15 +461,11 @@ class Loop:
         name = self._ledger.pointers.get("champion")
         return self._ledger.models.get(name) if name is not None else None
 
-    def _quarantine(self, problem: DataError) -> None:
-        """Put what a DataError is about aside: the file it names, or its sample's."""
-        if problem.path is not None:
-            path = Path(problem.path)
-        elif problem.sample_id is not None:
-            path = self._ledger.samples.get(problem.sample_id).path
-        else:
+    def _set_aside(self, problem: DataError) -> None:
+        """Quarantine the sample that a problem is about. A problem that names none is ours, and is raised."""
+        if problem.sample_id is None:
             raise problem
-        self._shelf.quarantine(path, problem.reason)
+        self._shelf.set_aside(problem.sample_id, problem.reason)
 
 
 def _figures(metrics: Metrics) -> dict[str, float | None]:

@@ -11,7 +11,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -113,12 +112,12 @@ class Shelf:
 
     def evidence(self, proposals: str, predictions: str, ids: Sequence[str]) -> Iterator[Evidence]:
         """Proposals and masks side by side, for the ids that have both."""
-        masks = self.predictions(predictions, ids)
+        masks, samples = self.predictions(predictions, ids), self._ledger.samples.some(ids)
         for sample_id, rows in self.proposals(proposals, ids).items():
             if sample_id in masks:
                 pairs = zip(rows, masks[sample_id], strict=True)
                 findings = tuple(Finding(proposal, prediction) for proposal, prediction in pairs)
-                yield Evidence(sample_id, self._ledger.samples.get(sample_id).size_hw, findings)
+                yield Evidence(sample_id, samples[sample_id].size_hw, findings)
 
     def scores(self, name: str, ids: Sequence[str]) -> dict[str, Uncertainty]:
         return dict(self._shards.read_scores(self._names("score", name, ids), set(ids)))
@@ -133,7 +132,8 @@ class Shelf:
 
     def images(self, ids: Sequence[str]) -> Iterator[tuple[str, Image]]:
         """Images in order, read ahead by the executor; one that cannot be read is quarantined and left out."""
-        samples = [self._ledger.samples.get(sample_id) for sample_id in ids]
+        known = self._ledger.samples.some(ids)
+        samples = [known[sample_id] for sample_id in ids]
 
         def read(sample: Sample) -> Image | DataError:
             try:
@@ -143,14 +143,14 @@ class Shelf:
 
         for sample, outcome in zip(samples, self._executor().map(lambda: read, samples), strict=True):
             if isinstance(outcome, DataError):
-                self.quarantine(sample.path, outcome.reason)
+                self.set_aside(sample.id, outcome.reason)
             else:
                 yield sample.id, outcome
 
-    def quarantine(self, path: Path, reason: str, stamp: tuple[int, int] = (0, 0)) -> None:
-        """Put a file aside with its reason, and say so."""
-        self._ledger.samples.quarantine(path, reason, stamp)
-        self._emit("quarantined", path=str(path), reason=reason)
+    def set_aside(self, sample_id: str, reason: str) -> None:
+        """Quarantine a sample, and say so: no later round asks about it."""
+        self._ledger.samples.set_aside(sample_id, reason)
+        self._emit("quarantined", path=str(self._ledger.samples.get(sample_id).path), reason=reason)
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -1,0 +1,107 @@
+"""The only way a final file or folder comes into being: whole, or not at all.
+
+Write beside the target, flush to the disk, rename, flush the folder: the order that survives a crash on
+every file system (Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.errors import DataError
+from pipeline.events import Emit, silent
+
+__all__ = ["atomic_folder", "atomic_write"]
+
+_UNFINISHED = ".unfinished-"
+
+
+def atomic_write(path: Path, data: bytes, *, emit: Emit = silent) -> None:
+    """Create or replace the file at `path`.
+
+    Raises DataError, naming the path, when the disk refuses; nothing half-written is left behind then.
+    """
+    with _refusals_named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_unfinished(path)
+        temporary = path.with_name(f".{path.name}{_UNFINISHED}{uuid.uuid4().hex}")
+        try:
+            with temporary.open("xb") as file:
+                emit("file.created", path=str(path))
+                file.write(data)
+                emit("file.written", path=str(path))
+                file.flush()
+                os.fsync(file.fileno())
+                emit("file.synced", path=str(path))
+            temporary.replace(path)
+            emit("file.renamed", path=str(path))
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+        emit("file.durable", path=str(path))
+
+
+def atomic_folder(path: Path, fill: Callable[[Path], None], *, emit: Emit = silent) -> None:
+    """Create the folder `path` with what `fill` puts into it; a folder that is there is complete, and stays.
+
+    Raises DataError, naming the path, when the disk refuses, and whatever `fill` raises.
+    """
+    with _refusals_named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_unfinished(path)
+        if path.exists():
+            return
+        temporary = path.with_name(f".{path.name}{_UNFINISHED}{uuid.uuid4().hex}")
+        try:
+            temporary.mkdir()
+            emit("folder.created", path=str(path))
+            fill(temporary)
+            emit("folder.filled", path=str(path))
+            for inside in sorted(temporary.rglob("*")):
+                _sync(inside)
+            _sync(temporary)
+            emit("folder.synced", path=str(path))
+            temporary.replace(path)
+            emit("folder.renamed", path=str(path))
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        _sync_folder(path.parent)
+        emit("folder.durable", path=str(path))
+
+
+@contextmanager
+def _refusals_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise DataError(
+            f"could not be written: {exc.strerror or exc}; what was there before is unharmed", path=path
+        ) from exc
+
+
+def _remove_unfinished(path: Path) -> None:
+    """What a killed process left of this very target."""
+    for left in path.parent.glob(f".{path.name}{_UNFINISHED}*"):
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(path: Path) -> None:
+    _sync(path)

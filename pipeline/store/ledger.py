@@ -1,0 +1,47 @@
+"""The ledger: the workspace's memory of what happened, one small class for each topic.
+
+Every method that writes is one transaction; the process must hold the workspace's lease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from pipeline.events import Emit, silent
+from pipeline.store.annotations import Annotations
+from pipeline.store.database import Database
+from pipeline.store.models import Evaluations, Models, Pointers, Versions
+from pipeline.store.progress import Products, Rounds
+from pipeline.store.samples import Samples
+from pipeline.store.tasks import Tasks
+
+__all__ = ["Ledger"]
+
+
+class Ledger:
+    """Topics over one database. Raises LedgerCorrupt for a database made by a newer version."""
+
+    def __init__(self, url: str | Path, *, root: Path, now: Callable[[], datetime], emit: Emit = silent) -> None:
+        self._db = Database(url, root=root, emit=emit)
+        self.samples = Samples(self._db, now=now)
+        self.annotations = Annotations(self._db)
+        self.products = Products(self._db)
+        self.rounds = Rounds(self._db)
+        self.tasks = Tasks(self._db)
+        self.models = Models(self._db)
+        self.versions = Versions(self._db)
+        self.evaluations = Evaluations(self._db)
+        self.pointers = Pointers(self._db)
+
+    def take_fence(self) -> int:
+        """Become the one writer; the writes of every earlier one are refused from now on."""
+        return self._db.take_fence()
+
+    def drop_fence(self) -> None:
+        """Write no more."""
+        self._db.token = None
+
+    def close(self) -> None:
+        self._db.close()

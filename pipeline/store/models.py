@@ -1,0 +1,117 @@
+"""The ledger's models, their judgements, the dataset versions they learnt from, and named pointers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import select
+
+from pipeline.domain.dataset import DatasetVersion
+from pipeline.domain.metrics import Metrics
+from pipeline.domain.rounds import ModelRef
+from pipeline.errors import LedgerError
+from pipeline.store import schema
+from pipeline.store.database import Database, get_pointer, put, set_pointer
+from pipeline.store.progress import metrics_json, parse_metrics
+
+__all__ = ["Evaluations", "Models", "Pointers", "Versions"]
+
+_M, _V, _E = schema.models, schema.versions, schema.evaluations
+
+
+class Models:
+    """Rows of `models`."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def add(self, model: ModelRef, round_: int) -> None:
+        """Record a model; one that is known already stays as it is."""
+        with self._db.write("models.add") as connection:
+            if connection.execute(select(_M.c.id).where(_M.c.id == model.id)).first() is None:
+                connection.execute(
+                    _M.insert().values(
+                        id=model.id,
+                        weights=self._db.kept(model.weights),
+                        sha256=model.sha256,
+                        class_names=json.dumps(list(model.class_names)),
+                        trained_on=model.trained_on,
+                        round=round_,
+                    )
+                )
+
+    def get(self, model_id: str) -> ModelRef:
+        """Raises LedgerError for an unknown id."""
+        with self._db.read() as connection:
+            row = connection.execute(select(_M).where(_M.c.id == model_id)).first()
+        if row is None:
+            raise LedgerError(f"the ledger knows no model {model_id}")
+        return self._model(row)
+
+    def all(self) -> list[ModelRef]:
+        """Every model, oldest first."""
+        with self._db.read() as connection:
+            return [self._model(row) for row in connection.execute(select(_M).order_by(_M.c.round, _M.c.id))]
+
+    def _model(self, row: Any) -> ModelRef:
+        weights = self._db.found(row.weights)
+        return ModelRef(row.id, weights, row.sha256, tuple(json.loads(row.class_names)), row.trained_on)
+
+
+class Versions:
+    """Rows of `versions`: which dataset version each round made."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def add(self, version: DatasetVersion, round_: int) -> None:
+        row = {"id": version.id, "parent": version.parent, "counts": json.dumps(dict(version.counts))}
+        with self._db.write("versions.add") as connection:
+            put(connection, _V, {"round": round_}, row)
+
+    def of_round(self, round_: int) -> DatasetVersion | None:
+        """The version that a round made, or None."""
+        with self._db.read() as connection:
+            row = connection.execute(select(_V).where(_V.c.round == round_)).first()
+        return None if row is None else self._version(row)
+
+    def all(self) -> list[DatasetVersion]:
+        """The versions of all rounds, oldest first; a round without news repeats the one before."""
+        with self._db.read() as connection:
+            return [self._version(row) for row in connection.execute(select(_V).order_by(_V.c.round))]
+
+    def _version(self, row: Any) -> DatasetVersion:
+        return DatasetVersion(row.id, row.parent, json.loads(row.counts))
+
+
+class Evaluations:
+    """Rows of `evaluations`: a model's metrics on one state of the held-out truth."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def save(self, model_id: str, state: str, metrics: Metrics) -> None:
+        with self._db.write("evaluations.save") as connection:
+            put(connection, _E, {"model_id": model_id, "state": state}, {"body": metrics_json(metrics)})
+
+    def get(self, model_id: str, state: str) -> Metrics | None:
+        query = select(_E.c.body).where(_E.c.model_id == model_id, _E.c.state == state)
+        with self._db.read() as connection:
+            body = connection.execute(query).scalar_one_or_none()
+        return None if body is None else parse_metrics(body)
+
+
+class Pointers:
+    """Rows of `pointers`: names for what is current, such as `champion`."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def get(self, name: str) -> str | None:
+        with self._db.read() as connection:
+            return get_pointer(connection, name)
+
+    def set(self, name: str, value: str) -> None:
+        with self._db.write("pointers.set") as connection:
+            set_pointer(connection, name, value)

@@ -1,0 +1,183 @@
+"""The ledger's tables: what happened, in rows that are added and hardly ever changed."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    DDL,
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    event,
+)
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "evaluations",
+    "instances",
+    "intents",
+    "marks",
+    "metadata",
+    "models",
+    "pointers",
+    "products",
+    "quarantine",
+    "revisions",
+    "rounds",
+    "samples",
+    "selections",
+    "shards",
+    "sources",
+    "tasks",
+    "truths",
+    "versions",
+]
+
+SCHEMA_VERSION = 1
+
+metadata = MetaData()
+
+samples = Table(
+    "samples",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("path", Text, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("split", String, nullable=False, index=True),
+    Column("group_key", Text, nullable=False),
+)
+sources = Table(
+    "sources",
+    metadata,
+    Column("path", Text, primary_key=True),
+    Column("sample_id", ForeignKey("samples.id"), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+)
+truths = Table(
+    "truths",
+    metadata,
+    Column("sample_id", ForeignKey("samples.id"), primary_key=True),
+    Column("instances", Text, nullable=False),
+)
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("path", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("sample_id", ForeignKey("samples.id")),
+)
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("sample_id", ForeignKey("samples.id"), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("origin_kind", String, nullable=False),
+    Column("origin_name", Text, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("created_at", String, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("content", String, nullable=False),
+    PrimaryKeyConstraint("sample_id", "revision"),
+)
+instances = Table(
+    "instances",
+    metadata,
+    Column("sample_id", String, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("state", String, nullable=False),
+    Column("clicks", Integer, nullable=False),
+    Column("row", Text, nullable=False),
+    PrimaryKeyConstraint("sample_id", "revision", "position"),
+)
+products = Table(
+    "products",
+    metadata,
+    Column("stage", String, nullable=False),
+    Column("fingerprint", String, nullable=False),
+    Column("sample_id", String, nullable=False),
+    Column("shard", String, nullable=False),
+    PrimaryKeyConstraint("stage", "fingerprint", "sample_id"),
+)
+shards = Table(
+    "shards", metadata, Column("name", String, primary_key=True), Column("sha256", String, nullable=False)
+)
+marks = Table(
+    "marks",
+    metadata,
+    Column("round", Integer, nullable=False),
+    Column("stage", String, nullable=False),
+    Column("facts", Text, nullable=False),
+    PrimaryKeyConstraint("round", "stage"),
+)
+selections = Table(
+    "selections", metadata, Column("round", Integer, primary_key=True), Column("body", Text, nullable=False)
+)
+rounds = Table(
+    "rounds", metadata, Column("round", Integer, primary_key=True), Column("body", Text, nullable=False)
+)
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("round", Integer, nullable=False),
+    Column("sample_id", ForeignKey("samples.id"), nullable=False),
+    Column("task_id", String, index=True),
+    Column("state", String, nullable=False),
+    PrimaryKeyConstraint("round", "sample_id"),
+)
+intents = Table(
+    "intents",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("what", Text, nullable=False),
+    Column("state", String, nullable=False),
+)
+versions = Table(
+    "versions",
+    metadata,
+    Column("round", Integer, primary_key=True),
+    Column("id", String, nullable=False),
+    Column("parent", String),
+    Column("counts", Text, nullable=False),
+)
+models = Table(
+    "models",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("weights", Text, nullable=False),
+    Column("sha256", String, nullable=False),
+    Column("class_names", Text, nullable=False),
+    Column("trained_on", String),
+    Column("round", Integer, nullable=False),
+)
+evaluations = Table(
+    "evaluations",
+    metadata,
+    Column("model_id", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("body", Text, nullable=False),
+    PrimaryKeyConstraint("model_id", "state"),
+)
+pointers = Table(
+    "pointers", metadata, Column("name", String, primary_key=True), Column("value", Text, nullable=False)
+)
+
+for table in (revisions, instances):
+    for act in ("UPDATE", "DELETE"):
+        name = f"{table.name}_never_{act.lower()}"
+        guard = DDL(  # type: ignore[no-untyped-call]  # SQLAlchemy publishes no types for it
+            f"CREATE TRIGGER IF NOT EXISTS {name} BEFORE {act} ON {table.name} "
+            f"BEGIN SELECT RAISE(ABORT, '{table.name} are append-only'); END"
+        )
+        event.listen(table, "after_create", guard.execute_if(dialect="sqlite"))
