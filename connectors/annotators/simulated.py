@@ -5,6 +5,7 @@ For measuring and for demonstrations. Everything it says bears the name `simulat
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -38,6 +39,7 @@ class _Simulated:
     def __init__(self, settings: Settings, resources: Resources) -> None:
         self._person = Person(settings, resources.classes)
         self._resources = resources
+        self._segmenter = functools.cache(resources.segmenter)
         self._inbox = Inbox(resources.work / "tasks")
 
     def submit(self, items: Sequence[TaskItem]) -> Mapping[str, str]:
@@ -53,7 +55,7 @@ class _Simulated:
     def _annotation(self, task: Task) -> Annotation:
         sample = task.sample
         truth = self._truth(sample.id, sample.size_hw)
-        desk = Desk(lambda: self._resources.read_image(sample), self._resources.segmenter)
+        desk = Desk(lambda: self._resources.read_image(sample), self._segmenter)
         answer = self._person.answer(task, truth, desk, self._rng(task))
         return Annotation(
             sample_id=sample.id,
