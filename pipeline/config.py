@@ -240,4 +240,4 @@ def _absolute(text: str, base: Path, key: str, problems: list[Problem]) -> Path:
     for name in missing:
         problems.append((key, f"the environment variable {name} is not set"))
     expanded = re.sub(r"\$\{(\w+)\}", lambda match: os.environ.get(match[1], match[0]), text)
-    return (base / Path(expanded).expanduser()).absolute()
+    return Path(os.path.normpath(base / Path(expanded).expanduser()))

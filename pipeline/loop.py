@@ -129,7 +129,7 @@ class Loop:
         if facts is None:
             return False
         self._emit("stage.made", stage=stage, round=number)
-        self._ledger.rounds.mark(number, stage, **facts)
+        self._ledger.rounds.mark(number, stage, facts)
         self._emit("stage.finished", stage=stage, round=number, facts=dict(facts))
         return True
 

@@ -118,7 +118,9 @@ class Mask:
         if box is None:
             return np.zeros(2), np.zeros((0, 0), dtype=np.bool_)
         left, top, right, bottom = (int(value) for value in box)
-        return np.array([left, top], dtype=np.float64), self.bitmap()[top:bottom, left:right]
+        # Cut before the copy: the object is mostly a small part of the image.
+        inside = coco_mask.decode(self.rle)[top:bottom, left:right]
+        return np.array([left, top], dtype=np.float64), np.ascontiguousarray(inside).astype(np.bool_)
 
     @cached_property
     def area_px(self) -> int:

@@ -54,9 +54,7 @@ class CocoLabels:
         return Labels(tuple(instances), tuple(problems))
 
 
-def find_coco(
-    path: Path, images: Path, *, ignore: frozenset[str] = frozenset()
-) -> Iterator[Found | LabelProblem]:
+def find_coco(path: Path, images: Path, *, ignore: frozenset[str] = frozenset()) -> Iterator[Found | LabelProblem]:
     """The images of the annotation file `path`, which lie under the folder `images`, in the file's order.
 
     Names in `ignore` are categories that nobody asks for. Raises BadFormat if the file as a whole is broken.
@@ -153,4 +151,3 @@ def _run_lengths(value: Mapping[str, Any], size_hw: SizeHW) -> Mask:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _HUGE
-

@@ -124,9 +124,7 @@ def _label(field: str, names: Mapping[int, str]) -> str:
 
 def _shape(fields: Sequence[str], size_hw: SizeHW) -> tuple[Box | None, Mask | None]:
     if len(fields) != 4 and (len(fields) < 6 or len(fields) % 2):
-        raise DataError(
-            f"{len(fields)} numbers after the class: a box has 4, a polygon an even number from 6 on"
-        )
+        raise DataError(f"{len(fields)} numbers after the class: a box has 4, a polygon an even number from 6 on")
     values = [_number(field) for field in fields]
     outside = [value for value in values if not -TOLERANCE <= value <= 1 + TOLERANCE]
     if outside:
