@@ -1,0 +1,118 @@
+"""COCO files: what is read, and that what is written is read back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+
+from pipeline.domain.geometry import Box
+from pipeline.domain.mask import Mask
+from pipeline.domain.records import Instance
+from pipeline.errors import DataError
+from pipeline.formats.coco import coco_bytes, find_coco
+from pipeline.formats.labels import Found, LabelledImage, Labels, imported
+
+
+def coco_file(folder: Path, rows: list[dict[str, Any]], **image: Any) -> Path:
+    content = {
+        "images": [{"id": 7, "file_name": "a/x.png", "width": 30, "height": 20} | image],
+        "annotations": [{"id": number, "image_id": 7, "category_id": 4} | row for number, row in enumerate(rows)],
+        "categories": [{"id": 4, "name": "cat"}, {"id": 9, "name": "dog"}],
+    }
+    path = folder / "annotations.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def read(path: Path) -> tuple[Found, Labels]:
+    (found,) = find_coco(path, path.parent)
+    assert isinstance(found, Found)
+    assert found.labels is not None
+    return found, found.labels.read((20, 30), "key")
+
+
+def test_polygons_run_lengths_and_boxes(tmp_path: Path) -> None:
+    mask = Mask.from_box(Box(2, 3, 12, 9), (20, 30))
+    plain = [63, *[6, 14] * 9, 6]
+    path = coco_file(tmp_path, [
+        {"segmentation": [[2, 3, 12, 3, 12, 9, 2, 9]]},
+        {"segmentation": {"size": [20, 30], "counts": mask.counts.decode()}, "bbox": [0, 0, 1, 1]},
+        {"segmentation": {"size": [20, 30], "counts": [*plain, 600 - sum(plain)]}},
+        {"bbox": [2, 3, 10, 6], "segmentation": [], "category_id": 9},
+    ])
+    found, labels = read(path)
+    assert found.image == tmp_path / "a/x.png"
+    assert labels.complete
+    assert labels.problems == ()
+    assert [one.mask for one in labels.instances[:2]] == [mask, mask]
+    assert labels.instances[2].mask == Mask.from_box(Box(3, 3, 13, 9), (20, 30))
+    assert [one.label for one in labels.instances] == ["cat", "cat", "cat", "dog"]
+    assert all(one.box == Box(2, 3, 12, 9) for one in (*labels.instances[:2], labels.instances[3]))
+
+
+def test_an_image_without_annotations_is_empty_and_looked_at(tmp_path: Path) -> None:
+    _, labels = read(coco_file(tmp_path, []))
+    assert labels == Labels((), ())
+
+
+@pytest.mark.parametrize(("named", "split"), [("train", "train"), ("valid", "val"), (None, None)])
+def test_splits_are_taken_from_the_image_entry(named: str | None, split: str | None, tmp_path: Path) -> None:
+    found, _ = read(coco_file(tmp_path, [], split=named))
+    assert found.split == split
+
+
+def test_ids_do_not_depend_on_where_the_file_lies(tmp_path: Path) -> None:
+    ids = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        _, labels = read(coco_file(tmp_path / name, [{"bbox": [1, 1, 5, 5]}, {"bbox": [2, 2, 5, 5]}]))
+        ids.append([one.id for one in labels.instances])
+    assert ids[0] == ids[1]
+    assert len(set(ids[0])) == 2
+
+
+def labelled() -> list[LabelledImage]:
+    bitmap = np.zeros((20, 30), dtype=np.bool_)
+    bitmap[2:12, 3:20] = True
+    bitmap[5:8, 6:9] = False
+    masks = [Mask.from_bitmap(bitmap), None]
+    boxes = [None, Box(1.5, 2.0, 9.0, 11.25)]
+    instances: tuple[Instance, ...] = tuple(
+        imported(label, box, mask, key="key", index=index, source=Path("annotations.json"))
+        for index, (label, box, mask) in enumerate(zip(("dog", "cat"), boxes, masks, strict=True))
+    )
+    return [LabelledImage("a.png", (20, 30), "val", instances), LabelledImage("b.png", (8, 8), None, ())]
+
+
+def test_what_is_written_is_read_back_exactly(tmp_path: Path) -> None:
+    path = tmp_path / "annotations.json"
+    path.write_bytes(coco_bytes(labelled(), ["cat", "dog"]))
+    first, second = (one for one in find_coco(path, tmp_path) if isinstance(one, Found))
+    assert first.labels is not None
+    assert second.labels is not None
+    assert first.labels.read((20, 30), "key").instances == labelled()[0].instances
+    assert (first.split, second.split) == ("val", None)
+    assert second.labels.read((8, 8), "key") == Labels((), ())
+
+
+def test_the_reference_reader_agrees(tmp_path: Path) -> None:
+    path = tmp_path / "annotations.json"
+    path.write_bytes(coco_bytes(labelled(), ["cat", "dog"]))
+    reference = COCO(str(path))
+    row = reference.loadAnns([1])[0]
+    mask = labelled()[0].instances[0].mask
+    assert mask is not None
+    assert np.array_equal(reference.annToMask(row).astype(bool), mask.bitmap())
+    assert row["area"] == mask.area_px
+
+
+def test_what_cannot_be_written_is_refused() -> None:
+    with pytest.raises(DataError, match="'dog' is not among"):
+        coco_bytes(labelled(), ["cat"])
+    with pytest.raises(DataError, match="size"):
+        coco_bytes([LabelledImage("a.png", None, None, ())], ["cat"])
