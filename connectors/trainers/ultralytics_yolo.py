@@ -20,7 +20,7 @@ from connectors.ultralytics.faults import translated
 from connectors.ultralytics.runtime import load, pick_device
 from connectors.ultralytics.training import run
 from connectors.ultralytics.view import make_view
-from connectors.ultralytics.weights import Weights, weights_by_name, weights_of
+from connectors.ultralytics.weights import Weights, read_model, weights_by_name, weights_of
 from connectors.work_folder import claim, file_sha256, finished, write_result
 from pipeline.domain.rounds import ModelRef
 from pipeline.errors import BackendRejected, ConfigError, WeightsUnavailable
@@ -174,13 +174,11 @@ class UltralyticsTrainer:
         return names
 
     def _start(self, base: ModelRef | None) -> Weights:
-        from ultralytics.nn.tasks import load_checkpoint
-
         if base is not None:
             weights = weights_of(base)
         else:
             weights = weights_by_name(self._settings.weights, self._settings.sha256, self._find_weights)
-        task = load_checkpoint(weights.path)[0].task
+        task = read_model(weights.path)[0].task
         if task != "segment":
             raise WeightsUnavailable(
                 str(weights.path), reason=f"it is a {task} model; training needs a segmentation model (…-seg.pt)"

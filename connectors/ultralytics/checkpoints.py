@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from connectors.ultralytics.checkpoint import scan
+from connectors.ultralytics.weights import read_model
 from connectors.work_folder import atomic_copy, atomic_write
 from pipeline.errors import BackendRejected, WeightsUnavailable
 
@@ -83,13 +84,9 @@ def _checkpoints(work: Path) -> list[tuple[Path, int]]:
 def _load(path: Path) -> tuple[Any, dict[str, Any]]:
     """The averaged model, and the checkpoint's other entries."""
     import torch
-    from ultralytics.nn.tasks import load_checkpoint
 
     scan(path)
-    try:
-        model, checkpoint = load_checkpoint(path)
-    except Exception as exc:
-        raise WeightsUnavailable(str(path), reason=f"{path.name} cannot be read: {exc}") from exc
+    model, checkpoint = read_model(path)
     for name, tensor in model.state_dict().items():
         if not torch.isfinite(tensor).all():
             raise BackendRejected(

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from connectors.ultralytics.classes import ClassTable
 from connectors.ultralytics.runtime import load, pick_device
-from connectors.ultralytics.weights import Weights
+from connectors.ultralytics.weights import Weights, read_model
 from pipeline.domain.geometry import Image, SizeHW
 from pipeline.errors import WeightsUnavailable
 
@@ -51,14 +51,9 @@ class Network:
         load("ultralytics_yolo")
         import torch
         from ultralytics.nn.autobackend import AutoBackend
-        from ultralytics.nn.tasks import load_checkpoint
         from ultralytics.utils.checks import check_imgsz
 
-        try:
-            model = load_checkpoint(weights.path)[0]
-        except (TypeError, RuntimeError, ValueError, KeyError, AttributeError) as exc:
-            reason = " ".join(str(exc).split())
-            raise WeightsUnavailable(str(weights.path), reason=f"Ultralytics cannot read it: {reason}") from exc
+        model, _ = read_model(weights.path)
         if model.task not in {"detect", "segment"}:
             raise WeightsUnavailable(
                 str(weights.path), reason=f"it is a {model.task} model; detect or segment is needed"

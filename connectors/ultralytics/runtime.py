@@ -2,6 +2,7 @@
 
 What it does on import depends on environment variables, so they are set first. Its settings file goes to a
 folder of this process that is removed at exit; there, every integration and the usage report are switched off.
+Where someone else has imported it before, it is theirs and is left as it is.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import tempfile
 import threading
 from typing import Any
 
-from pipeline.errors import BackendRejected, MissingExtra
+from pipeline.errors import MissingExtra
 
 __all__ = ["load", "pick_device"]
 
@@ -25,11 +26,7 @@ _lock = threading.Lock()
 
 
 def load(needed_by: str) -> Any:
-    """The package `ultralytics`, quiet. Raises MissingExtra where it is not installed.
-
-    Raises BackendRejected if someone else imported it first without its restricted loading of checkpoints:
-    what it does with a file could then not be vouched for.
-    """
+    """The package `ultralytics`, quiet. Raises MissingExtra where it is not installed."""
     with _lock:
         for package in ("torch", "ultralytics"):
             if importlib.util.find_spec(package) is None:
@@ -37,15 +34,7 @@ def load(needed_by: str) -> Any:
         if "ultralytics.utils" not in sys.modules:
             _import_quietly()
         import ultralytics
-        from ultralytics.nn import tasks
 
-        if not getattr(tasks, "SAFE_LOAD", False):
-            raise BackendRejected(
-                "it was imported before maskloop could restrict how it loads checkpoints; "
-                "set ULTRALYTICS_SAFE_LOAD=true, or import it later, or upgrade it to 8.4.190",
-                backend="ultralytics",
-                operation="start",
-            )
         return ultralytics
 
 

@@ -1,4 +1,4 @@
-"""Find a weights file, check its digest, look into it; only then may it be loaded."""
+"""Find a weights file, check its digest, look into it; only then load it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from connectors.ultralytics.checkpoint import scan
 from pipeline.domain.rounds import ModelRef
 from pipeline.errors import WeightsUnavailable
 
-__all__ = ["Weights", "weights_by_name", "weights_of"]
+__all__ = ["Weights", "read_model", "weights_by_name", "weights_of"]
 
 
 @dataclass(frozen=True)
@@ -50,3 +51,24 @@ def _checked(path: Path, sha256: str | None) -> Weights:
         )
     scan(path)
     return Weights(path, found)
+
+
+def read_model(path: Path) -> tuple[Any, dict[str, Any]]:
+    """The network of a checked file, single precision, and the rest of its checkpoint. Needs `runtime.load` first.
+
+    Raises WeightsUnavailable for a file that Ultralytics cannot read, and for a network whose structure names an
+    activation of its own: Ultralytics may evaluate that text as Python when it builds the network anew.
+    """
+    from ultralytics.nn.tasks import load_checkpoint
+
+    try:
+        model, checkpoint = load_checkpoint(path)
+        activation = model.yaml.get("activation")
+    except Exception as exc:
+        reason = " ".join(str(exc).split())
+        raise WeightsUnavailable(str(path), reason=f"Ultralytics cannot read {path.name}: {reason}") from exc
+    if activation is not None:
+        raise WeightsUnavailable(
+            str(path), reason=f"{path.name} was not used: its structure holds code ({activation!r})"
+        )
+    return model, checkpoint
