@@ -340,7 +340,7 @@ YOLO: list[Case] = [
         described_images("train: images\nnames: [cat, dog]\ndownload: touch EXECUTED"),
         Accepted(labels=1, note="never executed"),
     ),
-    ("YAML that runs code", "x.png", description("!!python/object/apply:os.system []"), Raises(BadFormat, "plain")),
+    ("YAML that runs code", "x.png", description("!!python/object/apply:os.abort []"), Raises(BadFormat, "plain")),
     ("broken YAML", "x.png", description("train: [images\nnames: x: y"), Raises(BadFormat, "not plain YAML")),
     ("YAML that is text", "x.png", description("images"), Raises(BadFormat, "a mapping")),
     ("no names", "x.png", description("train: images"), Raises(BadFormat, "'names' must be")),

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from pipeline.domain.geometry import Image
 from pipeline.errors import ImageUnreadable
 from pipeline.formats.image import png_bytes, read_frame, read_image
 
 RNG = np.random.default_rng(3)
-PIXELS = cv2.GaussianBlur(RNG.integers(0, 256, (40, 56, 3), dtype=np.uint8), (5, 5), 0)
+PIXELS: Image = cv2.GaussianBlur(RNG.integers(0, 256, (40, 56, 3), dtype=np.uint8), (5, 5), 0).astype(np.uint8)
 
 
 def write(path: Path, image: Pillow.Image, kind: str, **options: Any) -> Path:
@@ -33,7 +34,9 @@ def test_plain_files_are_canonical_as_they_are(kind: str, tmp_path: Path) -> Non
     assert decoded.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert decoded.image.dtype == np.uint8
     assert decoded.image.flags.c_contiguous
-    assert np.array_equal(decoded.image, cv2.imread(str(path))[:, :, ::-1])
+    reference = cv2.imread(str(path))
+    assert reference is not None
+    assert np.array_equal(decoded.image[:, :, ::-1], reference)
     assert np.array_equal(decoded.image, read_frame(path))
     if kind not in {"JPEG", "WEBP"}:
         assert np.array_equal(decoded.image, PIXELS)

@@ -55,7 +55,7 @@ class Pool:
             executor=self.executor,
             store_image=self._store,
             scenes_folder=self.root / "scenes",
-            emit=lambda name, **_: self.events.append(name),
+            emit=self._hear,
         ):
             came.append(found)
             if isinstance(found, IngestedSample):
@@ -67,6 +67,9 @@ class Pool:
             if stop_after is not None and len(came) == stop_after:
                 break
         return came
+
+    def _hear(self, name: str, /, **data: object) -> None:
+        self.events.append(name)
 
     def _store(self, png: bytes) -> Path:
         path = self.root / "copies" / f"{len(png)}.png"
