@@ -1,0 +1,166 @@
+"""FastSAM: one pass of a YOLO-seg network sees everything, prompts choose among it."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import cv2
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from connectors.fastsam.choice import agreement, assign, ranked
+from connectors.fastsam.everything import Candidate, pack, unpack
+from connectors.ultralytics.classes import ClassTable
+from connectors.ultralytics.faults import translated
+from connectors.ultralytics.masks import box_masks
+from connectors.ultralytics.weights import weights_by_name
+from pipeline.domain.geometry import Box, Image, SizeHW
+from pipeline.domain.mask import Mask
+from pipeline.domain.prompts import Encoding, MaskPrediction, Prompt
+from pipeline.errors import BackendRejected, WeightsUnavailable
+from pipeline.ports import Resources, Segmenter
+
+if TYPE_CHECKING:
+    from connectors.ultralytics.network import Found, Network
+
+__all__ = ["REQUIRES", "Settings", "build"]
+
+REQUIRES: Mapping[str, tuple[str, ...]] = {"ultralytics": ("torch", "ultralytics", "scipy")}
+
+_OFFSET = 1.0
+
+
+class Settings(BaseModel):
+    """Which weights (FastSAM's, or any YOLO-seg's), and when a mask answers a prompt.
+
+    Whatever is seen with `confidence` is a candidate, unless it overlaps a better one of its class by more than
+    `iou`; an image has at most `max_candidates`. A box or prior with which no candidate agrees by `iou_floor`
+    gets no mask.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weights: str = "FastSAM-s.pt"
+    sha256: str | None = None
+    imgsz: Annotated[int, Field(ge=32)] = 640
+    confidence: Annotated[float, Field(ge=0, le=1)] = 0.05
+    iou: Annotated[float, Field(ge=0, le=1)] = 0.9
+    max_candidates: Annotated[int, Field(ge=1)] = 300
+    iou_floor: Annotated[float, Field(gt=0, le=1)] = 0.5
+    device: str = "auto"
+    half: bool = False
+
+
+def build(settings: Settings, resources: Resources) -> Segmenter:
+    """Raises MissingExtra, and WeightsUnavailable for weights that are missing, damaged, unsafe, of another
+    digest, or without masks."""
+    from connectors.ultralytics.network import Network
+
+    weights = weights_by_name(settings.weights, settings.sha256, resources.find_weights)
+    with translated("fastsam", "load weights"):
+        network = Network(
+            weights,
+            image_size=settings.imgsz,
+            device=settings.device,
+            half=settings.half,
+            nms_free=False,
+            batch=1,
+        )
+    if not network.masks:
+        raise WeightsUnavailable(str(weights.path), reason="it is a detect model; fastsam needs a segment model")
+    return _FastSam(settings, network, weights.sha256)
+
+
+class _FastSam:
+    """Keeps its settings and the network, nothing of any image."""
+
+    def __init__(self, settings: Settings, network: Network, digest: str) -> None:
+        from connectors.ultralytics.network import Suppression
+
+        self._network = network
+        self._floor = settings.iou_floor
+        self._keep = Suppression(settings.confidence, settings.iou, settings.max_candidates)
+        # Every class counts, and none is told from another.
+        self._table = ClassTable(np.zeros(len(network.names), dtype=np.int64), 1)
+        seen = settings.model_dump_json(include={"imgsz", "confidence", "iou", "max_candidates", "half"})
+        self._fingerprint = f"fastsam/{digest}/1/{seen}"
+        choices = hashlib.sha256(f"{seen} {settings.iou_floor}".encode()).hexdigest()
+        self.name = f"fastsam-{digest[:12]}-{choices[:8]}"
+        # The network's head remembers the last input's shape: one image at a time.
+        self._one_at_a_time = threading.Lock()
+
+    def encode(self, images: Sequence[Image]) -> list[Encoding]:
+        """Every mask that is seen (see `everything.pack`). Raises BackendError if the network fails."""
+        return [Encoding(pack(self._everything(image)), _size(image), self._fingerprint) for image in images]
+
+    def decode(
+        self, encoding: Encoding, prompts: Sequence[Prompt], *, multimask: bool = False
+    ) -> list[list[MaskPrediction]]:
+        """An empty mask where no candidate agrees; prompts with boxes get different candidates.
+
+        `predicted_iou` is how well prompt and candidate agree (see `choice.agreement`); no network estimates it.
+        With `multimask` up to three candidates, the assigned one first. Raises BackendRejected for an encoding of
+        another segmenter or a prompt of text only, DataError for a prompt that does not fit the image.
+        """
+        if encoding.fingerprint != self._fingerprint:
+            raise BackendRejected(
+                f"the encoding was made by {encoding.fingerprint!r}: encode the image with this segmenter",
+                backend=self.name,
+                operation="decode",
+            )
+        size_hw = encoding.size_hw
+        asked = [_with_mask(prompt.checked(size_hw), size_hw) for prompt in prompts]
+        if any(prompt.box is None and not prompt.points_xy and prompt.prior is None for prompt in asked):
+            raise BackendRejected(
+                "it understands boxes, points and prior masks, no text", backend=self.name, operation="decode"
+            )
+        candidates = unpack(encoding.arrays, size_hw)
+        table = agreement(asked, candidates, self._floor)
+        answers = []
+        for row, chosen in zip(table, assign(table, asked), strict=True):
+            others = [number for number in ranked(row) if number != chosen] if candidates else []
+            order = [] if chosen is None else [chosen, *others][: 3 if multimask else 1]
+            answers.append(
+                [
+                    MaskPrediction(candidates[number].mask, float(row[number]), candidates[number].stability)
+                    for number in order
+                ]
+                or [MaskPrediction(Mask.empty(size_hw), 0.0, 0.0)]
+            )
+        return answers
+
+    def _everything(self, image: Image) -> list[Candidate]:
+        with self._one_at_a_time, translated(self.name, "encode"):
+            [found] = self._network.find([image], self._table, self._keep)
+        return _candidates(found, _size(image))
+
+
+def _size(image: Image) -> SizeHW:
+    return int(image.shape[0]), int(image.shape[1])
+
+
+def _candidates(found: Found, size_hw: SizeHW) -> list[Candidate]:
+    """The masks that are not empty, best first. Stability is SAM's: the IoU at thresholds one higher and lower."""
+    if found.logits is None:
+        return []
+    boxes = [Box(*(float(value) for value in row)) for row in found.boxes]
+    masks, tight, wide = (box_masks(found.logits - offset, boxes, size_hw) for offset in (0.0, _OFFSET, -_OFFSET))
+    confidences = found.scores[np.arange(len(boxes)), found.classes].clip(0.0, 1.0)
+    return [
+        Candidate(mask, float(confidence), inner.area_px / outer.area_px)
+        for mask, inner, outer, confidence in zip(masks, tight, wide, confidences, strict=True)
+        if mask.area_px > 0
+    ]
+
+
+def _with_mask(prompt: Prompt, size_hw: SizeHW) -> Prompt:
+    """Logits of another segmenter as a mask of the image's size."""
+    if prompt.prior is None or isinstance(prompt.prior, Mask):
+        return prompt
+    height, width = size_hw
+    scaled = np.asarray(cv2.resize(prompt.prior.astype(np.float32), (width, height)))
+    return replace(prompt, prior=Mask.from_bitmap(scaled > 0))

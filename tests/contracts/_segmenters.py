@@ -1,0 +1,101 @@
+"""Images, prompts and the way to build any segmenter of the folder without weights from outside."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from connectors import segmenters
+from pipeline.domain.geometry import Box, Image
+from pipeline.domain.mask import Mask
+from pipeline.domain.prompts import Encoding, MaskPrediction, Prompt
+from pipeline.ports import Segmenter
+from tests.contracts._yolo import resources_for, skip_without, write_weights
+
+KINDS = sorted(module.name for module in pkgutil.iter_modules(segmenters.__path__))
+SIZES = {"usual": (48, 64), "wide": (9, 120), "tall": (90, 14), "pixel": (1, 1), "column": (40, 1)}
+WITHOUT_TRAINING: Mapping[str, Any] = {"untrained": True, "imgsz": 64, "confidence": 0.001, "iou_floor": 0.05}
+"""Settings by which a peer does with random weights; each peer takes those that it knows."""
+
+
+def module_of(kind: str) -> Any:
+    """The peer's module; skips the test where the peer's packages are not installed."""
+    peer = importlib.import_module(f"connectors.segmenters.{kind}")
+    skip_without(*(package for packages in peer.REQUIRES.values() for package in packages))
+    return peer
+
+
+def built(kind: str, folder: Path) -> Segmenter:
+    """With random weights, where the peer needs any."""
+    peer = module_of(kind)
+    weights = write_weights(folder / "tiny.pt") if "ultralytics" in peer.REQUIRES else None
+    fields = peer.Settings.model_fields
+    settings = peer.Settings(**{key: value for key, value in WITHOUT_TRAINING.items() if key in fields})
+    segmenter: Segmenter = peer.build(settings, resources_for(folder, weights=weights))
+    return segmenter
+
+
+@cache
+def image(name: str = "usual", seed: int = 0) -> Image:
+    """A bright disc on a noisy ground."""
+    rng = np.random.default_rng(seed)
+    height, width = SIZES[name]
+    picture = rng.integers(0, 90, (height, width, 3), dtype=np.uint8)
+    centre, radius = (width // 2, height // 2), max(1, min(height, width) // 3)
+    cv2.circle(picture, centre, radius, (40 * (seed % 5), 180, 220), thickness=-1)
+    return picture
+
+
+def whole(name: str) -> Box:
+    height, width = SIZES[name]
+    return Box(0, 0, width, height)
+
+
+def prompts_for(name: str = "usual") -> list[Prompt]:
+    """Every kind of prompt, about different places of the image."""
+    height, width = SIZES[name]
+    middle = (width / 2, height / 2)
+    inner = Box(width / 4, height / 4, 3 * width / 4, 3 * height / 4)
+    prior = Mask.from_box(inner, (height, width))
+    corner = (0.5, 0.5)
+    return [
+        Prompt(box=inner),
+        Prompt(points_xy=(middle,), point_labels=(True,)),
+        Prompt(box=Box(0, 0, width / 2, height)),
+        Prompt(points_xy=(middle, corner), point_labels=(True, False)),
+        Prompt(box=inner, points_xy=(middle,), point_labels=(True,)),
+        Prompt(prior=prior),
+        Prompt(prior=prior, points_xy=(corner,), point_labels=(False,)),
+        Prompt(box=whole(name), prior=prior),
+        Prompt(points_xy=(corner,), point_labels=(False,)),
+    ]
+
+
+def said(answers: Sequence[Sequence[MaskPrediction]]) -> list[tuple[object, ...]]:
+    """Everything of the answers, to be compared bit by bit."""
+    return [
+        (
+            one.mask.counts,
+            one.mask.size_hw,
+            one.predicted_iou,
+            one.stability,
+            None if one.logits is None else one.logits.tobytes(),
+        )
+        for entry in answers
+        for one in entry
+    ]
+
+
+def restored(encoding: Encoding, path: Path) -> Encoding:
+    """The encoding after a stay in a file, read without pickles."""
+    np.savez(path, **encoding.arrays)  # type: ignore[arg-type]  # keyword arrays, as savez takes them
+    with np.load(path, allow_pickle=False) as opened:
+        arrays = {name: opened[name] for name in opened.files}
+    return Encoding(arrays, encoding.size_hw, encoding.fingerprint)
