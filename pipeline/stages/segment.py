@@ -25,14 +25,15 @@ class SegmentSettings(BaseModel):
 
     `box_expand` moves every side of a box outwards by this share of the box's width or height; detectors cut
     corners. A mask with `predicted_iou` below `min_predicted_iou` counts as no mask. `chunk` prompts are
-    decoded at once, which bounds the memory of an image with thousands of boxes.
+    decoded at once: that bounds the memory of an image with thousands of boxes. A segmenter that gives each of its
+    boxes another mask (fastsam) does so within a chunk.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     box_expand: Annotated[float, Field(ge=0, le=1)] = 0.0
     min_predicted_iou: Annotated[float, Field(ge=0, le=1)] = 0.0
-    chunk: Annotated[int, Field(ge=1)] = 64
+    chunk: Annotated[int, Field(ge=1)] = 512
 
 
 def segment(
