@@ -6,7 +6,7 @@ filling it again gives them back, and no half pixel has to be added or taken awa
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,18 +35,20 @@ class _Edges(NamedTuple):
     direction: npt.NDArray[np.int8]
 
 
-def trace(bitmap: npt.NDArray[np.bool_]) -> Outline:
+def trace(bitmap: npt.NDArray[np.bool_], *, connectivity: Literal[4, 8] = 8) -> Outline:
     """Every ring of a `bool (h, w)` bitmap, in whole pixels, with a vertex at each corner and nowhere else.
 
-    Pixels that touch by a corner belong to one part (8-connected), so gaps that touch by a corner are two.
+    Rings run with the object on their right, y down. With connectivity 8, pixels that touch by a corner belong
+    to one part and gaps that touch by a corner are two; with 4 it is the other way round.
     """
     framed = np.pad(bitmap.astype(np.int8), 1)
     across = _edges(np.diff(framed, axis=0)[:, 1:-1])
     down = _edges(np.diff(framed, axis=1)[1:-1].T)
     # With the object on the right of its edges, left edges run up: against the order in which they were found.
     down = _Edges(down.end[:, ::-1], down.start[:, ::-1], -down.direction)
-    after_across = _joined(across, down, turn=-1)
-    after_down = _joined(down, across, turn=1)
+    left = 1 if connectivity == 8 else -1
+    after_across = _joined(across, down, turn=-left)
+    after_down = _joined(down, across, turn=left)
     following = after_down[after_across].tolist()
     outer: list[Ring] = []
     holes: list[Ring] = []
@@ -107,8 +109,8 @@ def _joined(arriving: _Edges, leaving: _Edges, turn: int) -> npt.NDArray[np.int6
     """For each arriving edge, the edge that leaves its end.
 
     Where two pixels touch by a corner, two edges arrive and two leave; turning left there keeps the pixels in
-    one ring. Turning left, right becomes up and left becomes down (`turn` -1), down becomes right and up
-    becomes left (`turn` 1).
+    one ring, turning right parts them. Turning left, right becomes up and left becomes down (`turn` -1), down
+    becomes right and up becomes left (`turn` 1); turning right, the signs are the opposite.
     """
     ends = np.lexsort((arriving.direction, arriving.end[:, 0], arriving.end[:, 1]))
     starts = np.lexsort((turn * leaving.direction, leaving.start[:, 0], leaving.start[:, 1]))

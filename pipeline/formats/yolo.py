@@ -46,8 +46,8 @@ class YoloLabels:
 def label_rows(instances: Sequence[Instance], classes: Sequence[str], size_hw: SizeHW) -> str:
     """The text of one image's label file, one row an instance, in the given order; "" for none.
 
-    An instance with a mask becomes one closed ring along pixel edges, holes and parts by seams; six decimals
-    keep it exact on sides up to 100,000 pixels. One without a mask becomes a box row of five numbers:
+    An instance with a mask becomes one closed ring, holes and parts by seams (see `seams`); six decimals keep it
+    exact on sides up to 100,000 pixels. One without a mask becomes a box row of five numbers:
     segmentation trainers want masks for all instances of an image or for none.
     Raises DataError for a label that is not among `classes` and for a mask that covers nothing.
     """

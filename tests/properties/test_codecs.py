@@ -84,10 +84,14 @@ def test_polygons_fill_holes_and_change_nothing_else(bitmap: Bitmap) -> None:
 
 @given(bitmaps)
 def test_rings_are_as_many_as_parts_and_holes(bitmap: Bitmap) -> None:
-    """Counted by scipy: parts 8-connected, background 4-connected and less the part that is outside."""
+    """Counted by scipy: parts 8-connected, background 4-connected and less the part outside; and reversed."""
     outer, holes = trace(bitmap)
     assert len(outer) == ndimage.label(bitmap, EIGHT)[1]
-    assert len(holes) == ndimage.label(np.pad(~bitmap, 1, constant_values=True))[1] - 1
+    background = np.pad(~bitmap, 1, constant_values=True)
+    assert len(holes) == ndimage.label(background)[1] - 1
+    outer, holes = trace(bitmap, connectivity=4)
+    assert len(outer) == ndimage.label(bitmap)[1]
+    assert len(holes) == ndimage.label(background, EIGHT)[1] - 1
 
 
 @given(bitmaps)
@@ -98,6 +102,16 @@ def test_one_ring_is_exact_with_holes_and_parts(bitmap: Bitmap) -> None:
         assert Mask.from_polygons([ring], mask.size_hw) == mask
     else:
         assert ring.shape == (0, 2)
+
+
+@given(bitmaps.filter(lambda bitmap: bool(bitmap.any())))
+def test_one_ring_is_exact_for_readers_that_cut_to_whole_pixels(bitmap: Bitmap) -> None:
+    """Of one part: between parts such readers also draw the seam, one pixel wide."""
+    parts, _ = ndimage.label(ndimage.binary_fill_holes(bitmap))
+    part = np.asarray(parts == 1)
+    whole_pixels = one_ring(Mask.from_bitmap(ndimage.binary_fill_holes(part))).astype(np.int32)
+    filled = cv2.fillPoly(np.zeros(bitmap.shape, np.uint8), [whole_pixels], 1)
+    assert np.array_equal(filled > 0, ndimage.binary_fill_holes(part))
 
 
 @given(bitmaps.filter(lambda bitmap: bool(bitmap.any())), st.integers(0, 3000), st.integers(0, 3000))
