@@ -61,11 +61,12 @@ class Settings(BaseModel):
     batch: Annotated[int, Field(ge=1)] = 16
     optimizer: str = "auto"
     """`auto` takes AdamW with a rate fit to the number of classes, and then ignores `lr0`."""
-    lr0: Annotated[float, Field(gt=0)] = 0.01
+    lr0: Annotated[float, Field(gt=0, le=1)] = 0.01
     warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
     freeze: int | None = None
     mosaic: Annotated[float, Field(ge=0, le=1)] = 1.0
-    close_mosaic: Annotated[int, Field(ge=0)] = 10
+    close_mosaic: Annotated[int, Field(ge=0)] = 15
+    """The last epochs go without mosaic; a short training, as rounds have, does better without any."""
     fliplr: Annotated[float, Field(ge=0, le=1)] = 0.5
     flipud: Annotated[float, Field(ge=0, le=1)] = 0.0
     degrees: Annotated[float, Field(ge=0, le=180)] = 0.0

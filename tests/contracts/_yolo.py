@@ -67,15 +67,15 @@ def _opinionated(model: Any) -> Any:
     """The same network with scores and boxes that differ from place to place; a fresh one says 0.01 everywhere."""
     import torch
 
-    last = model.model[-1]
-    branches = [branch for branch in (last.cv3, getattr(last, "one2one_cv3", None)) if branch is not None]
-    for branch in branches:
-        for level in branch:
-            torch.nn.init.normal_(level[-1].weight, std=2.0)
-            torch.nn.init.normal_(level[-1].bias, std=0.5)
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.constant_(module.running_var, 0.05)  # type: ignore[arg-type]  # it has statistics
+    last = model.model[-1]
+    for name, weight_std, bias in (("cv2", 0.02, 1.5), ("cv3", 0.03, -1.0)):
+        for branch in (getattr(last, name), getattr(last, f"one2one_{name}", None)):
+            for level in branch or ():
+                torch.nn.init.normal_(level[-1].weight, std=weight_std)
+                torch.nn.init.constant_(level[-1].bias, bias)
     return model
 
 
