@@ -26,7 +26,7 @@ from pipeline.domain.records import Sample
 from pipeline.domain.rounds import ModelRef
 from pipeline.errors import ConfigError, MissingExtra, UnknownPeer, WeightsUnavailable
 from pipeline.events import Emit, silent
-from pipeline.formats.image import read_image
+from pipeline.formats.image import read_frame
 from pipeline.ports import Annotator, Detector, Executor, Resources, Segmenter, Trainer
 from pipeline.store.workspace import Workspace
 
@@ -35,6 +35,7 @@ __all__ = [
     "House",
     "Listed",
     "find_weights",
+    "is_workspace",
     "list_family",
     "load_config",
     "open_house",
@@ -96,36 +97,48 @@ def _lacking(module: Any) -> list[str]:
 
 def load_config(path: Path, overrides: Sequence[str] = (), *, workspace: Path | None = None) -> Config:
     """`config.load`, and the settings of every peer checked too: all problems at once, as ConfigError."""
-    config = load(path, overrides, workspace=workspace)
+    return load(path, overrides, workspace=workspace, more=_peer_problems)
+
+
+def _peer_problems(data: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with the settings of the peers that a file's mapping names."""
     problems: list[Problem] = []
     for family in FAMILIES:
-        chosen = getattr(config, family, None)
-        if chosen is not None:
-            _peer_settings(family, chosen, problems)
-    raise_problems(problems, path)
-    return config
+        section = data.get(family)
+        if isinstance(section, dict) and isinstance(section.get("kind"), str):
+            settings = {key: value for key, value in section.items() if key != "kind"}
+            _peer_settings(family, section["kind"], settings, problems)
+    return problems
 
 
-def _peer_settings(family: str, chosen: PeerConfig, problems: list[Problem]) -> BaseModel | None:
+def _peer_settings(
+    family: str, kind: str, settings: Mapping[str, Any], problems: list[Problem]
+) -> BaseModel | None:
     try:
-        module = peer_module(family, chosen.kind, key=f"{family}.kind")
+        module = peer_module(family, kind)
     except UnknownPeer as exc:
         problems.append((f"{family}.kind", exc.message))
         return None
     try:
-        return cast(BaseModel, module.Settings.model_validate(chosen.settings))
+        return cast(BaseModel, module.Settings.model_validate(settings))
     except ValidationError as exc:
         problems.extend(problems_of(exc, module.Settings, family))
         return None
 
 
 def find_weights(name: str, places: Sequence[Path]) -> Path:
-    """A weights file by name or path. Raises WeightsUnavailable with every place that was searched."""
-    searched = [place / name for place in places]
+    """A weights file by path, or by name in `places`. Raises WeightsUnavailable with every place searched."""
+    named = Path(name).expanduser()
+    searched = list(dict.fromkeys(place / named for place in places))
     for path in searched:
         if path.is_file():
             return path.resolve()
     raise WeightsUnavailable(name, [str(path) for path in searched])
+
+
+def is_workspace(config: Config) -> bool:
+    """Whether a run of this configuration has begun."""
+    return (config.workspace / "workspace.json").is_file()
 
 
 class House:
@@ -159,19 +172,37 @@ class House:
 
     def read_image(self, sample: Sample) -> Image:
         """The canonical frame of a sample. Raises ImageUnreadable if the file is gone or has changed."""
-        return read_image(sample.path).image
+        return read_frame(sample.path)
 
-    def _build(self, family: str, **more: object) -> object:
+    def check(self) -> None:
+        """Find now what a peer would miss only hours later, when people have done their part.
+
+        Raises MissingExtra for a package that is not installed, WeightsUnavailable for a weights file.
+        """
+        for family in FAMILIES:
+            if getattr(self._config, family, None) is not None:
+                _, settings = self._peer(family)
+                weights = getattr(settings, "weights", None)
+                if isinstance(weights, str):
+                    self._find_weights(weights)
+
+    def _peer(self, family: str) -> tuple[Any, BaseModel]:
+        """The chosen peer's module and settings. Raises ConfigError, MissingExtra among them."""
         chosen: PeerConfig = getattr(self._config, family)
-        module = peer_module(family, chosen.kind, key=f"{family}.kind")
+        problems: list[Problem] = []
+        settings = _peer_settings(family, chosen.kind, chosen.settings, problems)
+        raise_problems(problems, None)
+        module = peer_module(family, chosen.kind)
         for extra, packages in module.REQUIRES.items():
             for package in packages:
                 if importlib.util.find_spec(package) is None:
                     raise MissingExtra(extra, needed_by=f"{family} {chosen.kind!r}", package=package)
-        problems: list[Problem] = []
-        settings = _peer_settings(family, chosen, problems)
-        raise_problems(problems, None)
-        return module.build(settings, self._resources(family, chosen.kind), **more)
+        return module, cast(BaseModel, settings)
+
+    def _build(self, family: str, **more: object) -> object:
+        module, settings = self._peer(family)
+        kind = getattr(self._config, family).kind
+        return module.build(settings, self._resources(family, kind), **more)
 
     def _resources(self, family: str, kind: str) -> Resources:
         return Resources(
@@ -205,9 +236,9 @@ def open_house(
     workspace that does not exist yet is a ConfigError too.
     """
     config = load_config(path, overrides, workspace=workspace)
-    if not create and not config.workspace.is_dir():
+    if not create and not is_workspace(config):
         raise ConfigError(
-            f"{config.workspace} does not exist yet: `pipeline run {path}` makes it", path=path, key="workspace"
+            f"{config.workspace} is no workspace yet: `pipeline run {path}` makes it", path=path, key="workspace"
         )
 
     def now() -> datetime:
