@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
@@ -16,12 +16,13 @@ from pipeline.domain.dataset import instance_row, parse_instance
 from pipeline.domain.ingested import IngestedSample
 from pipeline.domain.records import HUMAN_VERIFIED, Annotation, Origin, OriginKind
 from pipeline.store import schema
-from pipeline.store.database import Database, chunks, set_pointer
+from pipeline.store.database import Database, chunks, insert_all, set_pointer
 from pipeline.store.tasks import answer_task
 
 __all__ = ["Annotations", "append_imported"]
 
 _A, _I = schema.revisions, schema.instances
+_Row = dict[str, Any]
 
 
 class Annotations:
@@ -114,19 +115,24 @@ class Annotations:
                 yield _annotation(list(group))
 
 
-def append_imported(connection: Connection, item: IngestedSample, at: datetime) -> None:
-    """A sample's imported labels as its first revision."""
-    if item.labels is None:
-        return
-    name = item.labels[0].origin.name if item.labels else item.source.parent.name
-    annotation = Annotation(item.sample.id, 0, item.labels, Origin(OriginKind.IMPORTED, name), 0, at)
-    _append(connection, annotation)
+def append_imported(connection: Connection, items: Iterable[IngestedSample], at: datetime) -> None:
+    """The imported labels of samples that are new, as their first revisions."""
+    revisions: list[_Row] = []
+    instances: list[_Row] = []
+    for item in items:
+        if item.labels is not None:
+            name = item.labels[0].origin.name if item.labels else item.source.parent.name
+            said = Annotation(item.sample.id, 1, item.labels, Origin(OriginKind.IMPORTED, name), 0, at)
+            bodies = _bodies(said)
+            revisions.append(_revision_row(said, _content(said, bodies)))
+            instances.extend(_instance_rows(said, bodies))
+    insert_all(connection, _A, revisions)
+    insert_all(connection, _I, instances)
 
 
 def _append(connection: Connection, annotation: Annotation) -> Annotation:
-    rows = [json.dumps(instance_row(instance), sort_keys=True) for instance in annotation.instances]
-    said = [annotation.origin.kind.value, annotation.origin.name, annotation.round, rows]
-    content = hashlib.sha256(json.dumps(said).encode()).hexdigest()
+    bodies = _bodies(annotation)
+    content = _content(annotation, bodies)
     newest = connection.execute(
         select(_A.c.revision, _A.c.content)
         .where(_A.c.sample_id == annotation.sample_id)
@@ -136,24 +142,36 @@ def _append(connection: Connection, annotation: Annotation) -> Annotation:
     if newest is not None and newest.content == content:
         return replace(annotation, revision=newest.revision)
     stored = replace(annotation, revision=1 if newest is None else newest.revision + 1)
-    connection.execute(
-        _A.insert().values(
-            sample_id=stored.sample_id,
-            revision=stored.revision,
-            origin_kind=stored.origin.kind.value,
-            origin_name=stored.origin.name,
-            round=stored.round,
-            created_at=stored.created_at.isoformat(),
-            seconds=stored.seconds,
-            content=content,
-        )
-    )
-    if rows:
-        connection.execute(_I.insert(), _instance_values(stored, rows))
+    insert_all(connection, _A, [_revision_row(stored, content)])
+    insert_all(connection, _I, _instance_rows(stored, bodies))
     return stored
 
 
-def _instance_values(annotation: Annotation, rows: Sequence[str]) -> list[dict[str, Any]]:
+def _bodies(annotation: Annotation) -> list[str]:
+    """Each instance as JSON; a mask stays run-length encoded."""
+    return [json.dumps(instance_row(instance), sort_keys=True) for instance in annotation.instances]
+
+
+def _content(annotation: Annotation, bodies: Sequence[str]) -> str:
+    """The hash of who said what in which round; when and how slowly it was said does not count."""
+    said = [annotation.origin.kind.value, annotation.origin.name, annotation.round, list(bodies)]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+
+def _revision_row(annotation: Annotation, content: str) -> _Row:
+    return {
+        "sample_id": annotation.sample_id,
+        "revision": annotation.revision,
+        "origin_kind": annotation.origin.kind.value,
+        "origin_name": annotation.origin.name,
+        "round": annotation.round,
+        "created_at": annotation.created_at.isoformat(),
+        "seconds": annotation.seconds,
+        "content": content,
+    }
+
+
+def _instance_rows(annotation: Annotation, bodies: Sequence[str]) -> list[_Row]:
     return [
         {
             "sample_id": annotation.sample_id,
@@ -162,9 +180,9 @@ def _instance_values(annotation: Annotation, rows: Sequence[str]) -> list[dict[s
             "label": instance.label,
             "state": instance.state.value,
             "clicks": instance.clicks,
-            "row": row,
+            "row": body,
         }
-        for position, (instance, row) in enumerate(zip(annotation.instances, rows, strict=True))
+        for position, (instance, body) in enumerate(zip(annotation.instances, bodies, strict=True))
     ]
 
 

@@ -6,6 +6,7 @@ every file system (Pillai et al., "All File Systems Are Not Created Equal", OSDI
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import uuid
@@ -16,7 +17,7 @@ from pathlib import Path
 from pipeline.errors import DataError
 from pipeline.events import Emit, silent
 
-__all__ = ["atomic_folder", "atomic_write"]
+__all__ = ["atomic_folder", "atomic_write", "is_unfinished", "sync_folder"]
 
 _UNFINISHED = ".unfinished-"
 
@@ -27,7 +28,7 @@ def atomic_write(path: Path, data: bytes, *, emit: Emit = silent) -> None:
     Raises DataError, naming the path, when the disk refuses; nothing half-written is left behind then.
     """
     with _refusals_named(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         _remove_unfinished(path)
         temporary = path.with_name(f".{path.name}{_UNFINISHED}{uuid.uuid4().hex}")
         try:
@@ -43,7 +44,7 @@ def atomic_write(path: Path, data: bytes, *, emit: Emit = silent) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         emit("file.durable", path=str(path))
 
 
@@ -53,9 +54,10 @@ def atomic_folder(path: Path, fill: Callable[[Path], None], *, emit: Emit = sile
     Raises DataError, naming the path, when the disk refuses, and whatever `fill` raises.
     """
     with _refusals_named(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         _remove_unfinished(path)
         if path.exists():
+            sync_folder(path.parent)
             return
         temporary = path.with_name(f".{path.name}{_UNFINISHED}{uuid.uuid4().hex}")
         try:
@@ -72,8 +74,13 @@ def atomic_folder(path: Path, fill: Callable[[Path], None], *, emit: Emit = sile
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         emit("folder.durable", path=str(path))
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether a killed process left this file or folder; the next write of its target removes it."""
+    return path.name.startswith(".") and _UNFINISHED in path.name
 
 
 @contextmanager
@@ -86,9 +93,17 @@ def _refusals_named(path: Path) -> Iterator[None]:
         ) from exc
 
 
+def _make_folder(path: Path) -> None:
+    """Make a folder and its parents, durably: a file's name is no safer than those above it."""
+    if not path.is_dir():
+        _make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)
+
+
 def _remove_unfinished(path: Path) -> None:
     """What a killed process left of this very target."""
-    for left in path.parent.glob(f".{path.name}{_UNFINISHED}*"):
+    for left in path.parent.glob(f".{glob.escape(path.name)}{_UNFINISHED}*"):
         if left.is_dir():
             shutil.rmtree(left)
         else:
@@ -103,5 +118,6 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable: what a killed process renamed into it may not be yet."""
     _sync(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.errors import LedgerCorrupt
 from pipeline.events import Emit, silent
-from pipeline.store.atomic import atomic_write
+from pipeline.store.atomic import atomic_write, sync_folder
 
 __all__ = ["BlobStore"]
 
@@ -20,13 +20,15 @@ class BlobStore:
     """Blobs under `root/ab/abcdef…`."""
 
     def __init__(self, root: Path, *, emit: Emit = silent) -> None:
-        self._root = root
+        self.root = root
         self._emit = emit
 
     def put(self, data: bytes) -> str:
         """Keep `data`; the same bytes are kept once. Raises DataError when the disk refuses."""
         name = hashlib.sha256(data).hexdigest()
-        if not self.has(name):
+        if self.has(name):
+            sync_folder(self.path(name).parent)
+        else:
             atomic_write(self.path(name), data, emit=self._emit)
         return name
 
@@ -34,7 +36,7 @@ class BlobStore:
         """Where the blob lies. Raises LedgerCorrupt for a name that no blob can have."""
         if not _NAME.fullmatch(name):
             raise LedgerCorrupt(f"{name!r} is no blob's name")
-        return self._root / name[:2] / name
+        return self.root / name[:2] / name
 
     def has(self, name: str) -> bool:
         return self.path(name).is_file()
@@ -51,7 +53,7 @@ class BlobStore:
 
     def verify(self) -> Iterator[Path]:
         """Every damaged blob."""
-        for path in sorted(self._root.glob("??/*")):
+        for path in sorted(self.root.glob("??/*")):
             if _NAME.fullmatch(path.name):
                 with path.open("rb") as file:
                     if hashlib.file_digest(file, "sha256").hexdigest() != path.name:

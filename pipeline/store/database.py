@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, inspect, select
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy import URL, Connection, Table, create_engine, event, inspect, make_url, select
+from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 
 from pipeline.errors import LedgerCorrupt, LedgerError
 from pipeline.events import Emit, silent
 from pipeline.store import schema
 
-__all__ = ["FENCE", "Database", "chunks", "get_pointer", "put", "set_pointer"]
+__all__ = ["FENCE", "Database", "chunks", "get_pointer", "insert_all", "put", "set_pointer"]
 
 FENCE = "fence"
 BUSY_TIMEOUT_S = 30.0
 CHUNK = 500
 """Ids in one SQL list: below every database's limit."""
+_WRITES = "maskloop_writes"
 
 
 class Database:
     """`url` is a path (SQLite in WAL mode, `synchronous=FULL`) or any SQLAlchemy URL.
 
-    `token` is the fencing token of the lease that is held, None without one: only its holder writes.
+    Only the holder of the lease writes (`join_fence`). The fence is a number in the ledger; the first write of
+    every holder raises it, which refuses whoever held the lease before, alive or not. A holder that finds
+    nothing to do leaves no trace.
     """
 
     def __init__(self, url: str | Path, *, root: Path, emit: Emit = silent) -> None:
-        text = f"sqlite:///{url}" if isinstance(url, Path) else url
-        sqlite = text.startswith("sqlite")
-        self._engine = create_engine(text, connect_args={"timeout": BUSY_TIMEOUT_S} if sqlite else {})
+        target = URL.create("sqlite", database=str(url)) if isinstance(url, Path) else make_url(url)
+        sqlite = target.get_backend_name() == "sqlite"
+        self._engine = create_engine(target, connect_args={"timeout": BUSY_TIMEOUT_S} if sqlite else {})
         if sqlite:
             event.listen(self._engine, "connect", _prepare_sqlite)
+            event.listen(self._engine, "begin", _begin_sqlite)
+        self._writer = self._engine.execution_options(**{_WRITES: True})
         self._root = root.absolute()
         self._emit = emit
-        self.token: int | None = None
+        self._fence: int | None = None
+        self._raised = False
         self._create()
 
     def close(self) -> None:
@@ -50,25 +56,30 @@ class Database:
     @contextmanager
     def write(self, what: str) -> Iterator[Connection]:
         """One transaction. Raises LedgerError without the lease, or when another process has taken it since."""
-        if self.token is None:
+        if self._fence is None:
             raise LedgerError(f"{what}: this process does not hold the workspace's write lock")
-        with self._named(), self._engine.connect() as connection, connection.begin():
+        with self._named(), self._writer.begin() as connection:
             self._emit("ledger.begin", what=what)
-            fence = get_pointer(connection, FENCE)
-            if fence != str(self.token):
+            if _fence(connection) != self._fence:
                 raise LedgerError(
                     f"{what}: another process has taken over this workspace; nothing was written by this one"
                 )
+            if not self._raised:
+                set_pointer(connection, FENCE, str(self._fence + 1))
             yield connection
             self._emit("ledger.ready", what=what)
+        if not self._raised:
+            self._fence, self._raised = self._fence + 1, True
         self._emit("ledger.commit", what=what)
 
-    def take_fence(self) -> int:
-        """Raise the fence and hold its token: every earlier holder's writes are refused from now on."""
-        with self._named(), self._engine.begin() as connection:
-            self.token = int(get_pointer(connection, FENCE) or 0) + 1
-            set_pointer(connection, FENCE, str(self.token))
-        return self.token
+    def join_fence(self) -> None:
+        """Become the writer, whose first write shuts every earlier one out."""
+        with self.read() as connection:
+            self._fence, self._raised = _fence(connection), False
+
+    def leave_fence(self) -> None:
+        """Write no more."""
+        self._fence = None
 
     def kept(self, path: Path) -> str:
         """A path as it is stored: relative to the workspace if it lies there."""
@@ -82,22 +93,35 @@ class Database:
         return self._root / text
 
     def _create(self) -> None:
-        with self._named(), self._engine.begin() as connection:
-            names = inspect(connection).get_table_names()
-            version = get_pointer(connection, "schema") if "pointers" in names else None
-            if version is not None and int(version) > schema.SCHEMA_VERSION:
-                raise LedgerCorrupt(
-                    f"{self._root} was made by a newer version of maskloop (ledger schema {version}, "
-                    f"this one reads {schema.SCHEMA_VERSION}): upgrade with `pip install --upgrade maskloop`"
-                )
-            if version is None:
-                schema.metadata.create_all(connection)
-                set_pointer(connection, "schema", str(schema.SCHEMA_VERSION))
+        with self.read() as connection:
+            known = self._is_known(connection)
+        if not known:
+            with self._named(), self._writer.begin() as connection:
+                # Another process may have been faster.
+                if not self._is_known(connection):
+                    schema.metadata.create_all(connection)
+                    set_pointer(connection, "schema", str(schema.SCHEMA_VERSION))
+
+    def _is_known(self, connection: Connection) -> bool:
+        """Whether the tables are there. Raises LedgerCorrupt for tables of a newer version."""
+        if not inspect(connection).has_table(schema.pointers.name):
+            return False
+        version = get_pointer(connection, "schema") or ""
+        if not version.isdecimal():
+            raise LedgerCorrupt(f"the ledger in {self._root} does not say which schema it has: {version!r}")
+        if int(version) > schema.SCHEMA_VERSION:
+            raise LedgerCorrupt(
+                f"{self._root} was made by a newer version of maskloop (ledger schema {version}, "
+                f"this one reads {schema.SCHEMA_VERSION}): upgrade with `pip install --upgrade maskloop`"
+            )
+        return True
 
     @contextmanager
     def _named(self) -> Iterator[None]:
         try:
             yield
+        except IntegrityError as exc:
+            raise LedgerError(f"the ledger in {self._root} refused a write: {exc.orig}") from exc
         except OperationalError as exc:
             raise LedgerError(f"the ledger in {self._root} could not be used: {exc.orig}") from exc
         except DatabaseError as exc:
@@ -105,15 +129,24 @@ class Database:
 
 
 def get_pointer(connection: Connection, name: str) -> str | None:
+    """What a name points to, or None."""
     row = connection.execute(select(schema.pointers.c.value).where(schema.pointers.c.name == name)).first()
     return None if row is None else str(row[0])
 
 
+def _fence(connection: Connection) -> int:
+    """The token of the newest lease, locked where several transactions could write at once."""
+    value = schema.pointers.c.value
+    row = connection.execute(select(value).where(schema.pointers.c.name == FENCE).with_for_update()).first()
+    return 0 if row is None else int(row[0])
+
+
 def set_pointer(connection: Connection, name: str, value: str) -> None:
+    """Let a name point to `value`, within an open transaction."""
     put(connection, schema.pointers, {"name": name}, {"value": value})
 
 
-def put(connection: Connection, table: Any, key: dict[str, Any], values: dict[str, Any]) -> None:
+def put(connection: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]) -> None:
     """Insert the row with this key, or change its values: the portable upsert of a single writer."""
     where = [table.c[column] == value for column, value in key.items()]
     if connection.execute(select(*(table.c[column] for column in key)).where(*where)).first() is None:
@@ -122,11 +155,24 @@ def put(connection: Connection, table: Any, key: dict[str, Any], values: dict[st
         connection.execute(table.update().where(*where).values(**values))
 
 
+def insert_all(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert many new rows in one go; none is fine."""
+    if rows:
+        connection.execute(table.insert(), rows)
+
+
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # The driver's own transactions begin at the first INSERT: too late for the fence that is read before it.
+    connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:

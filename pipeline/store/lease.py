@@ -15,6 +15,18 @@ from pipeline.errors import WorkspaceLocked
 
 __all__ = ["hold"]
 
+_held: set[int] = set()
+
+
+def _let_go() -> None:
+    """A forked child is not the holder, and must not keep the lock when it outlives its parent."""
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
+
 
 @contextmanager
 def hold(root: Path, *, since: datetime) -> Iterator[None]:
@@ -24,6 +36,7 @@ def hold(root: Path, *, since: datetime) -> Iterator[None]:
     leaves behind.
     """
     descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    _held.add(descriptor)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -35,7 +48,9 @@ def hold(root: Path, *, since: datetime) -> Iterator[None]:
         os.pwrite(descriptor, text.encode(), 0)
         yield
     finally:
-        os.close(descriptor)
+        if descriptor in _held:  # not so in a forked child that unwinds
+            _held.remove(descriptor)
+            os.close(descriptor)
 
 
 def _read(descriptor: int) -> dict[str, Any]:

@@ -35,13 +35,13 @@ class Ledger:
         self.evaluations = Evaluations(self._db)
         self.pointers = Pointers(self._db)
 
-    def take_fence(self) -> int:
-        """Become the one writer; the writes of every earlier one are refused from now on."""
-        return self._db.take_fence()
+    def join_fence(self) -> None:
+        """Become the one writer; from its first write on, those of every earlier one are refused."""
+        self._db.join_fence()
 
-    def drop_fence(self) -> None:
+    def leave_fence(self) -> None:
         """Write no more."""
-        self._db.token = None
+        self._db.leave_fence()
 
     def close(self) -> None:
         self._db.close()

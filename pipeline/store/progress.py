@@ -12,7 +12,7 @@ from pipeline.domain.metrics import ClassMetrics, Metrics
 from pipeline.domain.rounds import Budget, Round, Selection
 from pipeline.errors import LedgerError
 from pipeline.store import schema
-from pipeline.store.database import Database, chunks, put
+from pipeline.store.database import Database, chunks, insert_all, put
 
 __all__ = ["Products", "Rounds", "metrics_json", "parse_metrics"]
 
@@ -37,7 +37,7 @@ class Products:
         rows = [{"stage": stage, "fingerprint": fingerprint, "sample_id": row, "shard": shard} for row in ids]
         with self._db.write("products.record") as connection:
             put(connection, _S, {"name": shard}, {"sha256": sha256})
-            connection.execute(_P.insert(), rows)
+            insert_all(connection, _P, rows)
 
     def shards(self, stage: str, fingerprint: str, ids: Sequence[str]) -> list[str]:
         """The names of the shards that hold the products of `ids`, sorted."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from pipeline.domain.records import Instance, Sample, Split
 from pipeline.errors import LedgerError
 from pipeline.store import schema
 from pipeline.store.annotations import append_imported
-from pipeline.store.database import Database, chunks, put
+from pipeline.store.database import Database, chunks, insert_all, put
 
 __all__ = ["Samples"]
 
@@ -33,39 +33,47 @@ class Samples:
         if not ingested:
             return
         with self._db.write("samples.add") as connection:
-            known = self._known(connection, {item.sample.id for item in ingested})
+            known = self._known(connection, [item.sample.id for item in ingested])
+            fresh: dict[str, IngestedSample] = {}
             for item in ingested:
                 if item.sample.id not in known:
-                    known.add(item.sample.id)
-                    self._insert(connection, item)
-                size, mtime_ns = item.source_stamp
-                row = {"sample_id": item.sample.id, "size": size, "mtime_ns": mtime_ns}
-                put(connection, schema.sources, {"path": self._db.kept(item.source)}, row)
+                    fresh.setdefault(item.sample.id, item)
+            insert_all(connection, schema.samples, [self._sample_row(item.sample) for item in fresh.values()])
+            insert_all(connection, schema.truths, [row for item in fresh.values() for row in _truth_rows(item)])
+            append_imported(connection, fresh.values(), self._now())
+            self._put_sources(connection, ingested)
 
-    def _known(self, connection: Connection, ids: Collection[str]) -> set[str]:
+    def _put_sources(self, connection: Connection, ingested: Sequence[IngestedSample]) -> None:
+        """Where each sample was found; a path whose file has changed since leads to another sample now."""
+        table = schema.sources
+        rows = {path: _source_row(path, item) for item in ingested for path in [self._db.kept(item.source)]}
+        known: dict[str, dict[str, Any]] = {}
+        for part in chunks(list(rows)):
+            found = connection.execute(select(table).where(table.c.path.in_(part)))
+            known.update((row.path, row._asdict()) for row in found)
+        for path, row in known.items():
+            if row != rows[path]:
+                put(connection, table, {"path": path}, rows[path])
+        insert_all(connection, table, [row for path, row in rows.items() if path not in known])
+
+    @staticmethod
+    def _known(connection: Connection, ids: Collection[str]) -> set[str]:
         known: set[str] = set()
-        for part in chunks(sorted(ids)):
+        for part in chunks(list(ids)):
             query = select(schema.samples.c.id).where(schema.samples.c.id.in_(part))
             known.update(connection.execute(query).scalars())
         return known
 
-    def _insert(self, connection: Connection, item: IngestedSample) -> None:
-        sample = item.sample
+    def _sample_row(self, sample: Sample) -> dict[str, Any]:
         height, width = sample.size_hw
-        connection.execute(
-            schema.samples.insert().values(
-                id=sample.id,
-                path=self._db.kept(sample.path),
-                height=height,
-                width=width,
-                split=sample.split,
-                group_key=sample.group,
-            )
-        )
-        if item.truth is not None:
-            body = json.dumps([instance_row(instance) for instance in item.truth])
-            connection.execute(schema.truths.insert().values(sample_id=sample.id, instances=body))
-        append_imported(connection, item, self._now())
+        return {
+            "id": sample.id,
+            "path": self._db.kept(sample.path),
+            "height": height,
+            "width": width,
+            "split": sample.split,
+            "group_key": sample.group,
+        }
 
     def all(self, split: Split | None = None) -> list[Sample]:
         """Every sample, or those of one split, sorted by id."""
@@ -112,17 +120,22 @@ class Samples:
 
     def quarantine(self, item: Quarantined) -> None:
         """Record why a file, or its labels, could not be used; the newest reason stands."""
-        self._put_aside(item, None)
+        size, mtime_ns = item.stamp
+        with self._db.write("samples.quarantine") as connection:
+            row = {"reason": item.reason, "size": size, "mtime_ns": mtime_ns}
+            put(connection, schema.quarantine, {"path": self._db.kept(item.path)}, row)
 
     def set_aside(self, sample_id: str, reason: str) -> None:
-        """Take a sample out of every later round."""
-        self._put_aside(Quarantined(self.get(sample_id).path, reason, (0, 0)), sample_id)
-
-    def _put_aside(self, item: Quarantined, sample_id: str | None) -> None:
-        size, mtime_ns = item.stamp
-        row = {"reason": item.reason, "size": size, "mtime_ns": mtime_ns, "sample_id": sample_id}
-        with self._db.write("samples.quarantine") as connection:
-            put(connection, schema.quarantine, {"path": self._db.kept(item.path)}, row)
+        """Take a sample out of every later round. Raises LedgerError for an unknown one."""
+        path = self._db.kept(self.get(sample_id).path)
+        table = schema.quarantine
+        with self._db.write("samples.set_aside") as connection:
+            # What ingest said about the same file keeps its stamp, or the file would be read again.
+            stamp = connection.execute(
+                select(table.c.size, table.c.mtime_ns).where(table.c.path == path)
+            ).first() or (0, 0)
+            row = {"reason": reason, "size": stamp[0], "mtime_ns": stamp[1], "sample_id": sample_id}
+            put(connection, table, {"path": path}, row)
 
     def quarantined(self) -> list[Quarantined]:
         """Everything that was put aside, sorted by path."""
@@ -131,6 +144,7 @@ class Samples:
             return [Quarantined(self._db.found(row.path), row.reason, (row.size, row.mtime_ns)) for row in rows]
 
     def set_aside_ids(self) -> set[str]:
+        """The samples that no later round may use."""
         query = select(schema.quarantine.c.sample_id).where(schema.quarantine.c.sample_id.is_not(None))
         with self._db.read() as connection:
             return set(connection.execute(query).scalars())
@@ -138,3 +152,14 @@ class Samples:
     def _sample(self, row: Any) -> Sample:
         path: Path = self._db.found(row.path)
         return Sample(row.id, path, (row.height, row.width), row.split, row.group_key)
+
+
+def _truth_rows(item: IngestedSample) -> Iterator[dict[str, Any]]:
+    if item.truth is not None:
+        body = json.dumps([instance_row(instance) for instance in item.truth])
+        yield {"sample_id": item.sample.id, "instances": body}
+
+
+def _source_row(path: str, item: IngestedSample) -> dict[str, Any]:
+    size, mtime_ns = item.source_stamp
+    return {"path": path, "sample_id": item.sample.id, "size": size, "mtime_ns": mtime_ns}

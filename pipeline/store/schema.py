@@ -8,6 +8,7 @@ from sqlalchemy import (
     Column,
     Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Integer,
     MetaData,
     PrimaryKeyConstraint,
@@ -100,6 +101,7 @@ instances = Table(
     Column("clicks", Integer, nullable=False),
     Column("row", Text, nullable=False),
     PrimaryKeyConstraint("sample_id", "revision", "position"),
+    ForeignKeyConstraint(["sample_id", "revision"], ["revisions.sample_id", "revisions.revision"]),
 )
 products = Table(
     "products",

@@ -27,11 +27,17 @@ from pipeline.store.atomic import atomic_write
 
 __all__ = ["ShardStore"]
 
+_DIGITS = 16
+
 Row = dict[str, Any]
 
 
 class ShardStore:
-    """Shards under `root/<stage>/`. Every `write_…` returns the shard's name and its SHA-256."""
+    """Shards under `root/<stage>/`. Every `write_…` returns the shard's name and its SHA-256.
+
+    Every `read_…` gives what the shards hold of the `wanted` samples, one shard in memory at a time, and
+    raises LedgerCorrupt, naming the shard, for one that is gone or damaged.
+    """
 
     def __init__(self, root: Path, *, emit: Emit = silent) -> None:
         self._root = root
@@ -128,24 +134,30 @@ class ShardStore:
         table = pa.Table.from_pylist(ordered, schema=schema)
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="zstd", write_statistics=False)
-        ids = hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()
-        name = f"{stage}/{fingerprint[:16]}-{ids[:16]}.parquet"
+        digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+        # Parquet does not notice every changed byte: the name says what the bytes must be.
+        name = f"{stage}/{fingerprint[:16]}-{digest[:_DIGITS]}.parquet"
         atomic_write(self.path(name), buffer.getvalue(), emit=self._emit)
-        return name, hashlib.sha256(buffer.getvalue()).hexdigest()
+        return name, digest
 
     def _read(self, names: Sequence[str], wanted: Collection[str]) -> Iterator[tuple[str, list[Row]]]:
-        """Rows by sample, one shard in memory at a time. Raises LedgerCorrupt, naming a damaged shard."""
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
         for name in names:
-            try:
-                rows = pq.read_table(self.path(name)).to_pylist()
-            except (OSError, pa.ArrowException) as exc:
-                raise LedgerCorrupt(f"shard {self.path(name)} cannot be read: {exc}") from exc
+            rows = pq.read_table(io.BytesIO(self._whole(name))).to_pylist()
             for sample_id, group in groupby(rows, key=lambda row: row["sample_id"]):
                 if sample_id in wanted:
                     yield sample_id, [row for row in group if row["position"] is not None]
+
+    def _whole(self, name: str) -> bytes:
+        path = self.path(name)
+        try:
+            data = path.read_bytes()
+        except OSError as exc:
+            raise LedgerCorrupt(f"shard {path} cannot be read: {exc.strerror}") from exc
+        if hashlib.sha256(data).hexdigest()[:_DIGITS] != path.stem[-_DIGITS:]:
+            raise LedgerCorrupt(f"shard {path} is damaged: its bytes have another hash than its name")
+        return data
 
 
 _MASK = {"counts": "binary", "height": "int32", "width": "int32"}

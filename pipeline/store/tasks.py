@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection, select
 
 from pipeline.store import schema
-from pipeline.store.database import Database, put, set_pointer
+from pipeline.store.database import Database, insert_all, put, set_pointer
 
 __all__ = ["Tasks", "answer_task"]
 
@@ -27,11 +27,19 @@ class Tasks:
                 put(connection, _N, {"key": _key(round_, sample_id)}, {"what": "task", "state": "open"})
 
     def record(self, round_: int, made: Mapping[str, str]) -> None:
-        """Record the tasks that were made (sample id -> task id), and close their intents."""
+        """Record the tasks that were made (sample id -> task id), and close their intents.
+
+        A task that is known already stays as it is: it may have been answered.
+        """
         with self._db.write("tasks.record") as connection:
-            for sample_id, task_id in made.items():
-                key = {"round": round_, "sample_id": sample_id}
-                put(connection, _T, key, {"task_id": task_id, "state": "asked"})
+            known = set(connection.execute(select(_T.c.sample_id).where(_T.c.round == round_)).scalars())
+            fresh = [
+                {"round": round_, "sample_id": sample_id, "task_id": task_id, "state": "asked"}
+                for sample_id, task_id in made.items()
+                if sample_id not in known
+            ]
+            insert_all(connection, _T, fresh)
+            for sample_id in made:
                 put(connection, _N, {"key": _key(round_, sample_id)}, {"what": "task", "state": "closed"})
 
     def refuse(self, task_id: str, *, cursor: tuple[str, str]) -> None:

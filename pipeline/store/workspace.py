@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pipeline.errors import LedgerCorrupt
 from pipeline.events import Emit, silent
-from pipeline.store.atomic import atomic_write
+from pipeline.store.atomic import atomic_write, is_unfinished
 from pipeline.store.blobs import BlobStore
 from pipeline.store.lease import hold
 from pipeline.store.ledger import Ledger
@@ -60,7 +60,7 @@ class Workspace:
         marker = root / "workspace.json"
         if marker.is_file():
             _check_format(marker)
-        elif root.exists() and (not root.is_dir() or any(root.iterdir())):
+        elif root.exists() and (not root.is_dir() or not all(map(is_unfinished, root.iterdir()))):
             raise LedgerCorrupt(f"{root} is not a maskloop workspace, and not empty: choose another folder")
         else:
             atomic_write(marker, json.dumps({"format": FORMAT}).encode() + b"\n", emit=emit)
@@ -70,11 +70,11 @@ class Workspace:
     def write_lock(self) -> Iterator[None]:
         """Be the one writer. Raises WorkspaceLocked with the process id of the one that is."""
         with hold(self.root, since=self._now()):
-            self.ledger.take_fence()
+            self.ledger.join_fence()
             try:
                 yield
             finally:
-                self.ledger.drop_fence()
+                self.ledger.leave_fence()
 
     def work(self, name: str) -> Path:
         """A folder that a peer may keep things in."""
@@ -98,8 +98,11 @@ class Workspace:
             yield from _checked(self.dataset_folder(version.id) / "manifest.jsonl", version.id)
         for model in self.ledger.models.all():
             yield from _checked(model.weights, model.sha256)
-        for source, (sample_id, _) in self.ledger.samples.sources().items():
-            yield from _checked(Path(source), sample_id)
+        for sample in self.ledger.samples.all():
+            if not sample.path.is_relative_to(self.blobs.root):
+                yield from _checked(sample.path, sample.id)
+            elif not sample.path.is_file():
+                yield Damage(sample.path, f"the readable copy of image {sample.id} is gone")
 
 
 def _checked(path: Path, sha256: str) -> Iterator[Damage]:
