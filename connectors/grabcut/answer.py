@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from connectors.grabcut.cut import SURE, Cut
+from connectors.grabcut.cut import BARELY, SURE, Cut
+from pipeline.domain.geometry import Box
 from pipeline.domain.mask import Bitmap, Mask
 from pipeline.domain.prompts import Logits, MaskPrediction
 
@@ -14,15 +15,15 @@ __all__ = ["prediction"]
 
 _LOGITS_SIDE = 256
 _OFFSET = 1.0
-_TEMPERATURE = 2.0
 
 
-def prediction(result: Cut, prior: Bitmap, threshold: float) -> MaskPrediction:
+def prediction(result: Cut, prior: Bitmap, box: Box | None, threshold: float) -> MaskPrediction:
     """The mask where scores exceed `threshold`; beyond the window it is `prior`.
 
-    `predicted_iou` is a heuristic: the IoU to be expected if each open pixel were object with the probability
-    that its score stands for, independently. `stability` is that of SAM: the IoU of the masks at a threshold one
-    lower and one higher. An empty mask has neither (0). `logits` have at most 256 pixels a side.
+    `predicted_iou` is a heuristic and no estimate of a network: the share of open pixels that the colours alone
+    would put on the same side; if a box was asked for, the geometric mean of that and of the box's IoU with the
+    mask's tight box. It is 1 where nothing was open. `stability` is that of SAM: the IoU of the masks at
+    thresholds one lower and one higher. An empty mask has neither (0). `logits` have at most 256 pixels a side.
     """
     rows, columns = result.window.slices
     # Column by column is how masks are encoded.
@@ -31,15 +32,24 @@ def prediction(result: Cut, prior: Bitmap, threshold: float) -> MaskPrediction:
     beyond_px = int(prior.sum()) - int(prior[rows, columns].sum())
     inside = result.scores > threshold
     bitmap[rows, columns] = inside
-    logits = _logits(result, prior, threshold)
-    if not inside.any() and not beyond_px:
-        return MaskPrediction(Mask.from_bitmap(bitmap), 0.0, 0.0, logits)
-    probability = 1.0 / (1.0 + np.exp(-result.scores.astype(np.float64) / _TEMPERATURE))
-    expected = (probability[inside].sum() + beyond_px) / (inside.sum() + probability[~inside].sum() + beyond_px)
+    mask, logits = Mask.from_bitmap(bitmap), _logits(result, prior, threshold)
+    if mask.box is None:
+        return MaskPrediction(mask, 0.0, 0.0, logits)
+    agreement = _agreement(result.scores, inside)
+    quality = agreement if box is None else float(np.sqrt(agreement * box.iou(mask.box)))
     tight_px, wide_px = (
         int((result.scores > threshold + offset).sum()) + beyond_px for offset in (_OFFSET, -_OFFSET)
     )
-    return MaskPrediction(Mask.from_bitmap(bitmap), float(expected), tight_px / wide_px, logits)
+    return MaskPrediction(mask, quality, tight_px / wide_px, logits)
+
+
+def _agreement(scores: npt.NDArray[np.float32], inside: Bitmap) -> float:
+    """The share of open pixels whose colours say what the mask says."""
+    is_open = np.abs(scores) < SURE
+    if not is_open.any():
+        return 1.0
+    agrees = (np.abs(scores) > BARELY) & ((scores > 0) == inside)
+    return float(agrees[is_open].mean())
 
 
 def _logits(result: Cut, prior: Bitmap, threshold: float) -> Logits:

@@ -19,12 +19,15 @@ from connectors.grabcut.region import PROBABLY, PROBABLY_NOT, SURELY, Task, Trim
 from pipeline.domain.geometry import Image
 from pipeline.domain.mask import Bitmap
 
-__all__ = ["SURE", "Cut", "cut", "settled"]
+__all__ = ["BARELY", "SURE", "Cut", "cut", "settled"]
 
 SURE = 20.0
 """The score of a pixel that was not open."""
 
-_MOST, _BARELY = 8.0, 0.25
+BARELY = 0.25
+"""The score of an open pixel that its colours alone would put on the other side."""
+
+_MOST = 8.0
 _NO_BOX = (0, 0, 1, 1)
 
 
@@ -79,6 +82,6 @@ def _scores(crop: Image, trimap: Trimap, task: Task, iterations: int) -> npt.NDA
     ratio = log_likelihood(object_model, pixels) - log_likelihood(background_model, pixels)
     bounded = np.clip(ratio.reshape(inside.shape), -_MOST, _MOST)
     agreed: npt.NDArray[np.float32] = np.where(
-        inside, np.maximum(bounded, _BARELY), np.minimum(bounded, -_BARELY)
+        inside, np.maximum(bounded, BARELY), np.minimum(bounded, -BARELY)
     ).astype(np.float32)
     return agreed

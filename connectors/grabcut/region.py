@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -75,21 +76,26 @@ class Task:
     background_pixels: Pixels
 
 
-def in_box(image: Image, box: Box, margin: float, slack: float) -> Task:
+def in_box(image: Image, box: Box, margin: float, slack: float, reached: Sequence[tuple[int, int]] = ()) -> Task:
     """Object probably inside the box, background surely outside the box grown by `slack` of its sides.
 
-    The window reaches `margin` of the sides, and at least 6 pixels, beyond the box: from there the background's
-    colours come. A box that fills the image leaves none; then they come from outside the inscribed ellipse.
+    The window reaches `margin` of the sides, and at least 6 pixels, beyond the box, and to every (x, y) pixel of
+    `reached`: from there the background's colours come. A box that fills the image leaves none; then they come
+    from outside the inscribed ellipse.
     """
     size_hw = (int(image.shape[0]), int(image.shape[1]))
     window = Window.around(box, max(6.0, margin * box.width), max(6.0, margin * box.height), size_hw)
+    if reached:
+        columns, rows = zip(*reached, strict=True)
+        left, top = min(window.left, *columns), min(window.top, *rows)
+        right, bottom = max(window.right, *(x + 1 for x in columns)), max(window.bottom, *(y + 1 for y in rows))
+        window = Window(left, top, right, bottom)
     trimap = np.full(window.size_hw, SURELY_NOT, dtype=np.uint8)
     for share, label in ((slack, PROBABLY_NOT), (0.0, PROBABLY)):
         inner = Window.around(box, share * box.width, share * box.height, size_hw)
-        rows, columns = inner.slices
         trimap[
-            rows.start - window.top : rows.stop - window.top,
-            columns.start - window.left : columns.stop - window.left,
+            inner.top - window.top : inner.bottom - window.top,
+            inner.left - window.left : inner.right - window.left,
         ] = label
     inside = trimap == PROBABLY
     if inside.all():

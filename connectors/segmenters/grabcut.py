@@ -96,7 +96,10 @@ class _GrabCut:
         else:
             settings = self._settings
             result = cut(image, task, clicks, iterations=settings.iterations, max_side=settings.max_side)
-        answers = [prediction(result, prior, threshold) for threshold in (_THRESHOLDS if multimask else (0.0,))]
+        answers = [
+            prediction(result, prior, prompt.box, threshold)
+            for threshold in (_THRESHOLDS if multimask else (0.0,))
+        ]
         return sorted(answers, key=lambda answer: -answer.predicted_iou)
 
     def _task(self, image: Image, box: Box | None, clicks: Sequence[Pin], prior: Bitmap) -> Task | None:
@@ -108,7 +111,9 @@ class _GrabCut:
             if not any(pin.positive for pin in clicks):
                 return None
             box = Box(*map(float, spread(similar_region(image, clicks), 0.0)))
-        return in_box(image, box, settings.margin, settings.slack)
+        return in_box(
+            image, box, settings.margin, settings.slack, [(pin.x, pin.y) for pin in clicks if pin.positive]
+        )
 
 
 def _prior(prior: Logits | Mask | None, size_hw: SizeHW) -> Bitmap:
