@@ -27,12 +27,12 @@ from pipeline.domain.ingested import IngestedSample, Quarantined
 from pipeline.domain.mask import Mask
 from pipeline.domain.metrics import Metrics
 from pipeline.domain.prompts import Proposal
-from pipeline.domain.records import Annotation, Instance, Origin, OriginKind, Sample, State
+from pipeline.domain.records import Annotation, Instance, Origin, OriginKind, Sample
 from pipeline.domain.rounds import STAGES, Candidate, Evidence, ModelRef, Round, RunState, Uncertainty
 from pipeline.errors import ConfigError, DataError
 from pipeline.events import Emit, silent
 from pipeline.ports import Annotator, Detector, Embedder, Executor, Segmenter, TaskItem, Trainer
-from pipeline.shelf import Predictions, Shelf, batched, fingerprint
+from pipeline.shelf import Predictions, Shelf, batched, fingerprint, machine_instances
 from pipeline.stages.collect import Refused, collect
 from pipeline.stages.evaluate import better, evaluate
 from pipeline.stages.export import export_yolo, tree_hash
@@ -141,7 +141,7 @@ class Loop:
 
     # --- the stages of a round, in order ------------------------------------------------------------------
 
-    def _ingest(self, number: int) -> Facts:
+    def _ingest(self, _number: int) -> Facts:
         samples, blobs, settings = self._ledger.samples, self._workspace.blobs, self._config.ingest
         found = ingest(
             settings.sources,
@@ -165,7 +165,7 @@ class Loop:
             raise ConfigError("no readable image was found in any source", key="ingest.sources")
         return {"samples": samples.count(), "quarantined": len(samples.quarantined())}
 
-    def _propose(self, number: int) -> Facts:
+    def _propose(self, _number: int) -> Facts:
         champion, pool = self._champion(), self._pool()
         facts: dict[str, Any] = {"champion": champion.id if champion else None, "pool": len(pool)}
         if not pool:
@@ -400,7 +400,7 @@ class Loop:
         return [
             TaskItem(
                 samples[sample_id],
-                _machine_instances(evidence[sample_id], number, origin),
+                machine_instances(evidence[sample_id], number, origin),
                 scores[sample_id],
                 number,
             )
@@ -475,27 +475,3 @@ def _figures(metrics: Metrics) -> dict[str, float | None]:
 def _bare(annotation: Annotation) -> list[Instance]:
     """The instances of which only the box is known."""
     return [instance for instance in annotation.instances if instance.mask is None]
-
-
-def _machine_instances(evidence: Evidence, number: int, origin: Origin) -> tuple[Instance, ...]:
-    """What the person starts from: every proposal for which the segmenter saw a mask."""
-    instances = []
-    for index, finding in enumerate(evidence.findings):
-        prediction = finding.prediction
-        if prediction is None or prediction.mask.box is None:
-            continue
-        digest = hashlib.sha256(f"{evidence.sample_id}/{number}/{index}".encode()).hexdigest()
-        instances.append(
-            Instance(
-                id=digest[:16],
-                label=finding.proposal.label,
-                box=prediction.mask.box,
-                mask=prediction.mask,
-                origin=origin,
-                state=State.PROPOSED,
-                confidence=finding.proposal.confidence,
-                predicted_iou=prediction.predicted_iou,
-                stability=prediction.stability,
-            )
-        )
-    return tuple(instances)

@@ -19,14 +19,14 @@ from pydantic import BaseModel
 
 from pipeline.domain.geometry import Image
 from pipeline.domain.prompts import MaskPrediction, Proposal
-from pipeline.domain.records import Sample
+from pipeline.domain.records import Instance, Origin, Sample, State
 from pipeline.domain.rounds import Evidence, Finding, Uncertainty
 from pipeline.errors import DataError
 from pipeline.events import Emit
 from pipeline.ports import Executor
 from pipeline.store.workspace import Workspace
 
-__all__ = ["Predictions", "Shelf", "batched", "fingerprint"]
+__all__ = ["Predictions", "Shelf", "batched", "fingerprint", "machine_instances"]
 
 T = TypeVar("T")
 
@@ -164,3 +164,27 @@ def fingerprint(stage: str, *parts: object) -> str:
     """The SHA-256 of everything that a product depends on; settings count by their values."""
     plain = [part.model_dump(mode="json") if isinstance(part, BaseModel) else part for part in parts]
     return hashlib.sha256(json.dumps([stage, *plain], sort_keys=True).encode()).hexdigest()
+
+
+def machine_instances(evidence: Evidence, number: int, origin: Origin) -> tuple[Instance, ...]:
+    """What a person starts from: every proposal of an image for which the segmenter saw a mask."""
+    instances = []
+    for index, finding in enumerate(evidence.findings):
+        prediction = finding.prediction
+        if prediction is None or prediction.mask.box is None:
+            continue
+        digest = hashlib.sha256(f"{evidence.sample_id}/{number}/{index}".encode()).hexdigest()
+        instances.append(
+            Instance(
+                id=digest[:16],
+                label=finding.proposal.label,
+                box=prediction.mask.box,
+                mask=prediction.mask,
+                origin=origin,
+                state=State.PROPOSED,
+                confidence=finding.proposal.confidence,
+                predicted_iou=prediction.predicted_iou,
+                stability=prediction.stability,
+            )
+        )
+    return tuple(instances)
