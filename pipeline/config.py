@@ -10,13 +10,14 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from pipeline.acquisition import load_selector
 from pipeline.errors import ConfigError
 from pipeline.stages.evaluate import EvaluateSettings
 from pipeline.stages.ingest import SourceSettings, SplitSettings
@@ -40,6 +41,9 @@ __all__ = [
 
 Problem = tuple[str, str]
 """A dotted key, and what is wrong with its value."""
+
+More = Callable[[Mapping[str, Any]], Sequence[Problem]]
+"""Checks of a file's mapping beyond the schema."""
 
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
@@ -108,20 +112,23 @@ class Config(BaseModel):
     evaluate: EvaluateSettings = EvaluateSettings()
 
 
-def load(path: Path, overrides: Sequence[str] = (), *, workspace: Path | None = None) -> Config:
+def load(
+    path: Path, overrides: Sequence[str] = (), *, workspace: Path | None = None, more: More | None = None
+) -> Config:
     """Read a configuration file; `overrides` are `dotted.key=value` with the value in YAML.
 
     Raises ConfigError for a file that cannot be read and, with all problems at once, for wrong contents.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as exc:
         raise ConfigError(f"cannot be read: {exc.strerror}", path=path) from exc
     except UnicodeDecodeError as exc:
         raise ConfigError("is not UTF-8 text", path=path) from exc
     try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as exc:
+        # The loader is YAML's safe one: no tag of the file makes an object or runs anything.
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506
+    except (yaml.YAMLError, RecursionError) as exc:
         raise ConfigError(f"is not YAML: {' '.join(str(exc).split())}", path=path) from exc
     if not isinstance(data, dict):
         raise ConfigError("must be a mapping of sections; `pipeline init` writes an example", path=path)
@@ -129,21 +136,44 @@ def load(path: Path, overrides: Sequence[str] = (), *, workspace: Path | None = 
         _override(data, override)
     if workspace is not None:
         data["workspace"] = str(workspace.absolute())
-    return parse(data, path)
+    return parse(data, path, more=more)
 
 
-def parse(data: Mapping[str, Any], path: Path) -> Config:
+def parse(data: Mapping[str, Any], path: Path, *, more: More | None = None) -> Config:
     """Validate the mapping of a file at `path`. Raises ConfigError with all problems at once."""
     problems: list[Problem] = []
     resolved = _resolve_paths(dict(data), path.absolute().parent, problems)
+    problems += more(resolved) if more is not None else ()
     try:
         config = Config.model_validate(resolved)
     except ValidationError as exc:
-        problems += [_problem(error) for error in exc.errors()]
-        raise_problems(problems, path)
+        raise_problems([*(found for error in exc.errors() for found in _problems(error)), *problems], path)
         raise
-    raise_problems(problems, path)
+    raise_problems([*problems, *_contradictions(config)], path)
     return config
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, which refuses a key that is there twice instead of forgetting the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = [key for key in keys if keys.count(key) > 1]
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                problem=f"the key {twice[0]!r} is there twice", problem_mark=node.start_mark
+            )
+        return super().construct_mapping(node, deep=deep)
+
+
+def _contradictions(config: Config) -> list[Problem]:
+    """Sections that are right, each for itself, and do not go together."""
+    weights = config.select.settings.get("weights", {})
+    scored = config.score.measures
+    return [
+        (f"select.weights.{name}", f"score.measures does not compute it (only {', '.join(sorted(scored))})")
+        for name in sorted(set(weights) - set(scored))
+    ]
 
 
 def raise_problems(problems: Sequence[Problem], path: Path | str | None) -> None:
@@ -159,19 +189,30 @@ def raise_problems(problems: Sequence[Problem], path: Path | str | None) -> None
 
 def problems_of(exc: ValidationError, model: type[BaseModel], prefix: str) -> list[Problem]:
     """A peer's or section's validation errors as problems under `prefix`."""
-    return [_problem(error, model, prefix) for error in exc.errors()]
+    return [found for error in exc.errors() for found in _problems(error, model, prefix)]
 
 
-def _problem(error: Any, model: type[BaseModel] = Config, prefix: str = "") -> Problem:
+def _problems(error: Any, model: type[BaseModel] = Config, prefix: str = "") -> list[Problem]:
     location = [str(part) for part in error["loc"]]
     key = ".".join([prefix, *location] if prefix else location)
+    cause = error.get("ctx", {}).get("error")
+    if isinstance(cause, ValidationError):  # a selector's own settings, checked by their section
+        return problems_of(cause, load_selector(error["input"].get("kind", "top_k")).Settings, key)
     if error["type"] == "extra_forbidden":
-        nearest = difflib.get_close_matches(location[-1], _fields_at(model, location[:-1]), n=1)
-        return key, f"unknown key{f'; did you mean {nearest[0]!r}?' if nearest else ''}"
+        return [(key, f"unknown key{_meant(location[-1], _fields_at(model, location[:-1]))}")]
     if error["type"] == "missing":
-        return key, "is missing"
-    given = "" if isinstance(error.get("input"), (dict, list)) else f" (given: {error.get('input')!r})"
-    return key, f"{error['msg'].removeprefix('Value error, ')}{given}"
+        given = error["input"] if isinstance(error["input"], dict) else {}
+        strangers = set(map(str, given)) - set(_fields_at(model, location[:-1]))
+        return [(key, f"is missing{_meant(location[-1], strangers, 'did you write {!r} for it?')}")]
+    if error["type"] in ("model_type", "dict_type"):
+        return [(key, f"must be a section of `key: value` lines (given: {error['input']!r})")]
+    value = "" if isinstance(error.get("input"), (dict, list)) else f" (given: {error.get('input')!r})"
+    return [(key, f"{error['msg'].removeprefix('Value error, ')}{value}")]
+
+
+def _meant(word: str, known: Iterable[str], question: str = "did you mean {!r}?") -> str:
+    nearest = difflib.get_close_matches(word, sorted(known), n=1)
+    return f"; {question.format(nearest[0])}" if nearest else ""
 
 
 def _fields_at(model: type[BaseModel], location: Iterable[str]) -> list[str]:
@@ -213,7 +254,7 @@ def _override(data: dict[str, Any], override: str) -> None:
             here = here[int(part)] if isinstance(here, list) else here.setdefault(part, {})
         here[int(last) if isinstance(here, list) else last] = value
     except (AttributeError, IndexError, TypeError, ValueError) as exc:
-        raise ConfigError("--set leads to no section of the file", key=key) from exc
+        raise ConfigError("--set leads into a value or past a list's end, not to a section", key=key) from exc
 
 
 def _resolve_paths(data: dict[str, Any], base: Path, problems: list[Problem]) -> dict[str, Any]:
@@ -236,8 +277,14 @@ def _resolve_paths(data: dict[str, Any], base: Path, problems: list[Problem]) ->
 
 
 def _absolute(text: str, base: Path, key: str, problems: list[Problem]) -> Path:
+    """The path with `${NAME}` and `~` filled in, absolute; what cannot be filled in is a problem and stays."""
     missing = [name for name in re.findall(r"\$\{(\w+)\}", text) if name not in os.environ]
-    for name in missing:
-        problems.append((key, f"the environment variable {name} is not set"))
-    expanded = re.sub(r"\$\{(\w+)\}", lambda match: os.environ.get(match[1], match[0]), text)
-    return Path(os.path.normpath(base / Path(expanded).expanduser()))
+    problems.extend((key, f"the environment variable {name} is not set") for name in missing)
+    path = Path(re.sub(r"\$\{(\w+)\}", lambda match: os.environ.get(match[1], match[0]), text))
+    if not text or "\0" in text:
+        problems.append((key, "is no path"))
+    try:
+        path = path.expanduser()
+    except RuntimeError:
+        problems.append((key, f"nobody here is called {path.parts[0]}"))
+    return Path(os.path.normpath(base / path))

@@ -69,11 +69,11 @@ def peer_names(family: str) -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
 
 
-def peer_module(family: str, kind: str, *, key: str | None = None) -> Any:
+def peer_module(family: str, kind: str) -> Any:
     """The module of a peer. Raises UnknownPeer, with the nearest name."""
     known = peer_names(family)
     if kind not in known:
-        raise UnknownPeer(family, kind, known, key=key)
+        raise UnknownPeer(family, kind, known, key=f"{family}.kind")
     return importlib.import_module(f"{connectors.__name__}.{FAMILIES[family]}.{kind}")
 
 

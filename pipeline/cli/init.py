@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import click
@@ -26,7 +28,7 @@ detector:
 segmenter:
   kind: grabcut               # needs no weights; for real work take `sam` with mobile_sam.pt
 annotator:
-  kind: {annotator}
+  kind: folder                # tasks and answers as files
 trainer:
   kind: ultralytics_yolo
   weights: yolo11n-seg.pt
@@ -47,34 +49,27 @@ select:
 """
 
 
-@click.command()
+@click.command(short_help="Write a configuration to start from.")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default="maskloop.yaml")
 @click.option(
     "--images", type=click.Path(path_type=Path, file_okay=False), required=True, help="Your folder of images."
 )
-@click.option("--classes", required=True, metavar="A,B,…", help="What the model shall find.")
-@click.option("--name", default="my-project", show_default=True)
+@click.option("--classes", required=True, metavar="A,B,…", help="What the model shall find, separated by commas.")
+@click.option("--name", default="my-project", show_default=True, help="The project's name.")
 def init(file: Path, images: Path, classes: str, name: str) -> None:
-    """Write a configuration to start from into FILE (maskloop.yaml)."""
+    """Write a configuration to start from into FILE  [default: maskloop.yaml]."""
     import os
 
-    import yaml
-
     names = [part.strip() for part in classes.split(",") if part.strip()]
-    if not names:
-        raise ConfigError("name at least one class", key="--classes")
+    if not names or len(set(names)) != len(names):
+        raise ConfigError("name at least one class, and none of them twice", key="--classes")
     if not images.is_dir():
         raise ConfigError(f"{images} is not a folder", key="--images")
-
-    def quoted(text: str) -> str:
-        return yaml.safe_dump(text, default_flow_style=True, width=10_000).removesuffix("\n").removesuffix("\n...")
-
     text = TEMPLATE.format(
-        name=quoted(name),
-        classes=", ".join(quoted(part) for part in names),
-        workspace=quoted(f"runs/{name}"),
-        images=quoted(os.path.relpath(images, file.absolute().parent)),
-        annotator="folder",
+        name=_quoted(name),
+        classes=", ".join(_quoted(part) for part in names),
+        workspace=_quoted(f"runs/{re.sub(r'[^a-zA-Z0-9_-]+', '-', name).strip('-') or 'project'}"),
+        images=_quoted(os.path.relpath(images, file.absolute().parent)),
     )
     try:
         with file.open("x", encoding="utf-8") as stream:
@@ -84,3 +79,11 @@ def init(file: Path, images: Path, classes: str, name: str) -> None:
     except OSError as exc:
         raise ConfigError(f"cannot be written: {exc.strerror}", path=file) from exc
     click.echo(f"wrote {file}; next: pipeline run {file}")
+
+
+def _quoted(text: str) -> str:
+    """The text as YAML: plain if nothing could be read into it, else in quotes (JSON's are YAML's too)."""
+    import yaml
+
+    plain = re.fullmatch(r"[\w./-][\w ./-]*", text) is not None and yaml.safe_load(text) == text
+    return text if plain else json.dumps(text, ensure_ascii=False)

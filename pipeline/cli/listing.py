@@ -1,4 +1,4 @@
-"""`pipeline list`: which peers, measures and selectors there are, and what has been put aside."""
+"""`pipeline list`: which peers, measures and selectors there are; a workspace's models and quarantine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.common import as_json, json_option
+from pipeline.cli.common import as_json, json_option, short
 
 __all__ = ["list_"]
 
@@ -21,15 +21,19 @@ DOORS = {
 }
 
 
-@click.command(name="list")
+@click.command(name="list", short_help="List peers, measures, selectors; models, quarantine.")
 @click.argument("what", type=click.Choice([*DOORS, *IN_THE_HOUSE, "quarantine", "models"]), required=False)
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False), required=False)
-@click.option("--workspace", type=click.Path(path_type=Path), help="Use this workspace folder instead.")
+@click.option(
+    "--workspace",
+    type=click.Path(path_type=Path),
+    help="Use this folder instead of the configuration's `workspace`.",
+)
 @json_option
 def list_(what: str | None, config: Path | None, workspace: Path | None, json_: bool) -> None:
-    """List peers by family (detectors, segmenters, …), measures and selectors, and what each lacks here.
+    """List every family of peers, measures and selectors, or one of them, with what each lacks here.
 
-    `quarantine` and `models` are those of CONFIG's workspace.
+    `quarantine` (what was set aside, and why) and `models` are those of CONFIG's workspace.
     """
     if what in ("quarantine", "models"):
         if config is None:
@@ -68,10 +72,11 @@ def _rows(family: str) -> list[dict[str, str]]:
 def _workspace_rows(what: str, config: Path, workspace: Path | None, *, json_: bool) -> None:
     from pipeline.wiring import open_house
 
+    rows: list[dict[str, object]]
     _, opened, _ = open_house(config, workspace=workspace, create=False)
     if what == "quarantine":
         rows = [{"path": str(row.path), "reason": row.reason} for row in opened.ledger.samples.quarantined()]
-        lines = [f"{row['path']}: {row['reason']}" for row in rows]
+        lines = [f"{short(str(row['path']))}: {row['reason']}" for row in rows]
     else:
         champion = opened.ledger.pointers.get("champion")
         models = opened.ledger.models.all()
@@ -81,8 +86,9 @@ def _workspace_rows(what: str, config: Path, workspace: Path | None, *, json_: b
                 "weights": str(model.weights),
                 "sha256": model.sha256,
                 "trained_on": str(model.trained_on),
+                "champion": model.id == champion,
             }
             for model in models
         ]
-        lines = [f"{'*' if model.id == champion else ' '} {model.id}  {model.weights}" for model in models]
-    click.echo(as_json(rows) if json_ else "\n".join(lines) or "none")
+        lines = [f"{'*' if model.id == champion else ' '} {model.id}  {short(model.weights)}" for model in models]
+    click.echo(as_json({what: rows}) if json_ else "\n".join(lines) or "none")

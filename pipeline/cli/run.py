@@ -12,34 +12,49 @@ import click
 from pipeline.cli.common import WAITING, config_options, json_option
 
 if TYPE_CHECKING:
+    from pipeline.config import Config
     from pipeline.domain.rounds import RunState
+    from pipeline.loop import Loop
     from pipeline.store.workspace import Workspace
+    from pipeline.wiring import House
 
 __all__ = ["STAGE_COMMANDS", "run"]
 
 CAPTIONS = {
-    "ingest": "Take images and seed labels in, and divide them for good.",
-    "propose": "Let the detector propose objects in every image that nobody has labelled.",
-    "segment": "Let the segmenter turn proposed boxes into masks.",
+    "ingest": "Take in images and seed labels, and split them for good.",
+    "propose": "Find objects in every image that nobody has labelled.",
+    "segment": "Turn the proposed boxes into masks.",
     "score": "Measure how doubtful each image is.",
     "select": "Choose the images worth asking about, within the budget.",
     "submit": "Hand the chosen images to the annotator.",
-    "collect": "Fetch what people have said since.",
+    "collect": "Fetch what people have answered since.",
     "merge": "Make the next immutable version of the dataset.",
-    "train": "Train the segmentation model on it.",
-    "evaluate": "Judge the model on the held-out split, and promote it if it is better.",
+    "train": "Train the segmentation model on that version.",
+    "evaluate": "Judge the model on held-out images; promote a better one.",
 }
 
 
-@click.command()
+@click.command(short_help="Start the loop, or go on with it.")
 @config_options
 @click.option("--watch", is_flag=True, help="Wait for people instead of ending with exit code 3.")
-@click.option("--every", "every_s", default=30.0, show_default=True, help="With --watch: seconds between looks.")
+@click.option(
+    "--every",
+    "every_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --watch: time between two looks.",
+)
 @json_option
 def run(
     config: Path, overrides: tuple[str, ...], workspace: Path | None, watch: bool, every_s: float, json_: bool
 ) -> None:
-    """Go on with the loop of CONFIG: start it, resume it, or find that nothing is left to do."""
+    """Start the loop of CONFIG, or go on with it.
+
+    Whatever is finished is kept: after a crash, a kill or Ctrl-C the same command resumes, and for a finished
+    run it does nothing. Ends with exit code 3 where people must answer first.
+    """
     _run(config, overrides, workspace, stage=None, watch_s=every_s if watch else None, json_=json_)
 
 
@@ -65,35 +80,58 @@ def _run(
         while True:
             with opened.write_lock():
                 loop = Loop(settings, opened, house, emit=emit)
-                state = loop.run() if stage is None else _state(loop.run_one(stage))
+                number = loop.current_round
+                state = _advance(loop, house, stage)
             if state is not RunState.WAITING or watch_s is None:
                 break
             time.sleep(watch_s)
     if stage is None or json_:
         show(settings, opened, config, json_=json_, idle=not progress.worked)
+    elif state is not RunState.WAITING:
+        _say_next(stage, number, settings, config, idle=not progress.worked)
     if state is RunState.WAITING:
-        _say_waiting(opened, config, house.annotator.name)
+        _say_waiting(number, opened, config, house.annotator.name)
         sys.exit(WAITING)
 
 
-def _state(finished: bool) -> RunState:
+def _advance(loop: Loop, house: House, stage: str | None) -> RunState:
+    """The whole loop, or one stage of the current round."""
     from pipeline.domain.rounds import RunState
 
-    return RunState.RUNNING if finished else RunState.WAITING
+    if stage is not None:
+        return RunState.RUNNING if loop.run_one(stage) else RunState.WAITING
+    if loop.current_round == 1:
+        # Later rounds start from the models that they made themselves.
+        house.check()
+    return loop.run()
 
 
-def _say_waiting(opened: Workspace, config: Path, annotator: str) -> None:
-    number = len(opened.ledger.rounds.all()) + 1
-    missing = len(opened.ledger.tasks.unanswered(number))
+def _say_next(stage: str, number: int, settings: Config, config: Path, *, idle: bool) -> None:
+    if idle:
+        click.echo(f"nothing to do: round {number} has finished {stage!r} already")
+    following = [*CAPTIONS][[*CAPTIONS].index(stage) + 1 :]
+    if following:
+        click.echo(f"next: pipeline {following[0]} {config}")
+    elif number < settings.rounds:
+        click.echo(f"round {number} of {settings.rounds} is finished; next: pipeline ingest {config}")
+    else:
+        click.echo(f"all {settings.rounds} rounds are finished: pipeline status {config}")
+
+
+def _say_waiting(number: int, opened: Workspace, config: Path, annotator: str) -> None:
+    asked, missing = len(opened.ledger.tasks.of(number)), len(opened.ledger.tasks.unanswered(number))
     click.echo(
-        f"waiting for people: {missing} of round {number}'s tasks are unanswered ({annotator}).\n"
-        f"Answer them, then run `pipeline run {config}` again; or let `pipeline run {config} --watch` wait.",
+        f"waiting for people: {missing} of round {number}'s {asked} tasks are unanswered ({annotator})\n"
+        f"  answer them, then:    pipeline run {config}\n"
+        f"  or let it wait:       pipeline run {config} --watch",
         err=True,
     )
 
 
 def _stage_command(stage: str) -> click.Command:
-    @click.command(name=stage, help=f"{CAPTIONS[stage]}\n\nOne stage of the current round of CONFIG.")
+    @click.command(
+        name=stage, short_help=CAPTIONS[stage], help=f"{CAPTIONS[stage]}\n\nOne stage of CONFIG's current round."
+    )
     @config_options
     @json_option
     def command(config: Path, overrides: tuple[str, ...], workspace: Path | None, json_: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.common import as_json, config_options, json_option
+from pipeline.cli.common import as_json, config_options, json_option, short
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -16,54 +16,84 @@ if TYPE_CHECKING:
 
 __all__ = ["figures", "show", "status", "summary", "table"]
 
-COLUMNS = ("round", "images", "instances", "clicks", "human s", "box50", "box50-95", "mask50", "mask50-95", "")
+COLUMNS = (
+    ("", "round"),
+    ("images", "labelled"),
+    ("instances", "touched"),
+    ("", "clicks"),
+    ("{people}", "seconds"),
+    ("box", "mAP50"),
+    ("box", "mAP50-95"),
+    ("mask", "mAP50"),
+    ("mask", "mAP50-95"),
+)
+"""The two lines above each column of figures."""
 
 
-@click.command()
+@click.command(short_help="Show where a run stands, and what each round did.")
 @config_options
 @json_option
 def status(config: Path, overrides: tuple[str, ...], workspace: Path | None, json_: bool) -> None:
-    """Show where the run of CONFIG stands and what each round did."""
-    from pipeline.wiring import open_house
+    """Show where the run of CONFIG stands, and what each round did.
 
-    settings, opened, _ = open_house(config, overrides, workspace=workspace, create=False)
-    show(settings, opened, config, json_=json_)
+    Counts are totals up to that round; metrics are those of its model on the held-out split.
+    """
+    from pipeline.wiring import is_workspace, load_config, open_house
+
+    if is_workspace(settings := load_config(config, overrides, workspace=workspace)):
+        _, opened, _ = open_house(config, overrides, workspace=workspace, create=False)
+        show(settings, opened, config, json_=json_)
+    elif json_:
+        click.echo(as_json(_report(settings, "new", None, [], 0)))
+    else:
+        click.echo(f"not started yet: `pipeline run {config}` makes the workspace {short(settings.workspace)}")
 
 
 def show(settings: Config, opened: Workspace, config: Path, *, json_: bool, idle: bool = False) -> None:
     """Print the state of a workspace; `idle` says that the call before it found nothing to do."""
-    report = summary(settings, opened)
     if json_:
-        click.echo(as_json(report))
+        click.echo(as_json(summary(settings, opened)))
         return
     if idle:
-        click.echo(f"nothing to do: all {settings.rounds} rounds are finished; no model was called")
-    click.echo(table(opened))
-    click.echo(_places(opened))
+        click.echo(f"nothing to do: all {settings.rounds} rounds are finished; no model was called\n")
+    click.echo(table(settings, opened))
+    click.echo(f"\n{_places(opened, config)}")
 
 
 def summary(settings: Config, opened: Workspace) -> dict[str, Any]:
     """The JSON of `pipeline status`."""
-    rounds = opened.ledger.rounds.all()
+    rounds = [
+        {
+            "round": row.round,
+            "labelled": row.labelled,
+            "instances": row.instances,
+            "clicks": row.clicks,
+            "human_seconds": round(row.human_seconds, 1),
+            "promoted": row.promoted,
+            "metrics": figures(row.metrics),
+        }
+        for row in opened.ledger.rounds.all()
+    ]
+    quarantined = len(opened.ledger.samples.quarantined())
+    return _report(settings, _state(settings, opened).value, _start(opened), rounds, quarantined)
+
+
+def _report(
+    settings: Config, state: str, start: dict[str, Any] | None, rounds: list[dict[str, Any]], quarantined: int
+) -> dict[str, Any]:
     return {
-        "state": _state(settings, opened).value,
+        "state": state,
         "project": settings.project.name,
-        "workspace": str(opened.root),
-        "start": (opened.ledger.rounds.marked(1, "evaluate") or {}).get("standing"),
-        "rounds": [
-            {
-                "round": row.round,
-                "labelled": row.labelled,
-                "instances": row.instances,
-                "clicks": row.clicks,
-                "human_seconds": round(row.human_seconds, 1),
-                "promoted": row.promoted,
-                "metrics": figures(row.metrics),
-            }
-            for row in rounds
-        ],
-        "quarantined": len(opened.ledger.samples.quarantined()),
+        "workspace": str(settings.workspace),
+        "start": start,
+        "rounds": rounds,
+        "quarantined": quarantined,
     }
+
+
+def _start(opened: Workspace) -> dict[str, Any] | None:
+    """The figures of the starting weights, once they have been judged."""
+    return (opened.ledger.rounds.marked(1, "evaluate") or {}).get("standing")
 
 
 def figures(metrics: Any) -> dict[str, float | None]:
@@ -82,40 +112,40 @@ def _state(settings: Config, opened: Workspace) -> RunState:
     return RunState.RUNNING if opened.ledger.samples.count() else RunState.NEW
 
 
-def table(opened: Workspace) -> str:
+def table(settings: Config, opened: Workspace) -> str:
     """One line a round; counts are totals up to that round, metrics those of its model on the held-out split."""
     rounds = opened.ledger.rounds.all()
     if not rounds:
         return "no round is finished yet"
-    rows = [COLUMNS, *(_row(row) for row in rounds)]
-    standing = (opened.ledger.rounds.marked(1, "evaluate") or {}).get("standing")
-    if standing:
-        start = ("start", "", "", "", "", *(_score(value) for value in standing.values()), "")
-        rows.insert(1, start)
+    people = "simulated" if settings.annotator.kind == "simulated" else "human"
+    top, names = ([pair[line].format(people=people) for pair in COLUMNS] for line in (0, 1))
+    start = _start(opened)
+    untouched = [["start", "", "", "", "", *(_score(value) for value in start.values())]] if start else []
+    rows = [top, names, *untouched, *(_row(row) for row in rounds)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
-    lines = [
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    verdicts = [
+        "",
+        "",
+        *("" for _ in untouched),
+        *("promoted" if row.promoted else "not promoted" for row in rounds),
     ]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+    lines = [
+        "  ".join([*(cell.rjust(width) for cell, width in zip(row, widths, strict=True)), verdict]).rstrip()
+        for row, verdict in zip(rows, verdicts, strict=True)
+    ]
+    return "\n".join([*lines[:2], "-" * max(map(len, lines)), *lines[2:]])
 
 
-def _row(row: Round) -> tuple[str, ...]:
-    return (
-        str(row.round),
-        str(row.labelled),
-        str(row.instances),
-        str(row.clicks),
-        f"{row.human_seconds:.0f}",
-        *(_score(value) for value in figures(row.metrics).values()),
-        "promoted" if row.promoted else "kept the old one",
-    )
+def _row(row: Round) -> list[str]:
+    counts = (row.round, row.labelled, row.instances, row.clicks, round(row.human_seconds))
+    return [*(str(count) for count in counts), *(_score(value) for value in figures(row.metrics).values())]
 
 
 def _score(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _places(opened: Workspace) -> str:
+def _places(opened: Workspace, config: Path) -> str:
     """Where everything lies."""
     places = [("workspace", opened.root), ("ledger", opened.root / "ledger.sqlite")]
     versions, champion = opened.ledger.versions.all(), opened.ledger.pointers.get("champion")
@@ -123,14 +153,10 @@ def _places(opened: Workspace) -> str:
         places.append(("dataset", opened.dataset_folder(versions[-1].id)))
     if champion:
         places.append(("model", opened.ledger.models.get(champion).weights))
+    elif versions:
+        places.append(("models", opened.models))
     quarantined = len(opened.ledger.samples.quarantined())
-    lines = [f"{name:<10} {_short(path)}" for name, path in places]
+    lines = [f"{name:<10}  {short(path)}" for name, path in places]
     if quarantined:
-        lines.append(f"{'quarantine':<10} {quarantined} files: `pipeline list quarantine CONFIG` shows why")
+        lines.append(f"{'set aside':<10}  {quarantined} files: `pipeline list quarantine {config}` shows why")
     return "\n".join(lines)
-
-
-def _short(path: Path) -> str:
-    """A path relative to where the person stands, if it lies below."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
