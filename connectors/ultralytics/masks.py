@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pipeline.domain.geometry import Box, SizeHW
 from pipeline.domain.mask import Mask
 
-__all__ = ["box_masks", "mask_in_crop"]
+__all__ = ["box_masks"]
 
 Matrix = npt.NDArray[np.float32]
 
@@ -46,7 +46,7 @@ def _one(logit: npt.NDArray[np.float32], box: Box, rows: Matrix, columns: Matrix
     down, first_row, last_row = _band(rows[top:bottom])
     across, first_column, last_column = _band(columns[left:right])
     crop = down @ logit[first_row:last_row, first_column:last_column] @ across.T
-    return mask_in_crop(crop > 0, left, top, size_hw)
+    return Mask.from_crop(crop > 0, left, top, size_hw)
 
 
 def _band(weights: Matrix) -> tuple[Matrix, int, int]:
@@ -54,26 +54,6 @@ def _band(weights: Matrix) -> tuple[Matrix, int, int]:
     used = np.flatnonzero(weights.any(axis=0))
     first, last = int(used[0]), int(used[-1]) + 1
     return weights[:, first:last], first, last
-
-
-def mask_in_crop(crop: npt.NDArray[np.bool_], left: int, top: int, size_hw: SizeHW) -> Mask:
-    """The mask whose bitmap is `crop` with its first pixel at (row top, column left), and empty elsewhere."""
-    height, width = size_hw
-    padded = np.zeros((crop.shape[1], crop.shape[0] + 2), dtype=np.int8)
-    padded[:, 1:-1] = crop.T
-    steps = np.diff(padded, axis=1)
-    offsets = (left + np.arange(crop.shape[1]))[:, None] * height + top
-    positions = np.arange(crop.shape[0] + 1)[None, :] + offsets
-    starts, ends = positions[steps == 1], positions[steps == -1]
-    if len(starts) == 0:
-        return Mask.empty(size_hw)
-    # A run to the bottom of a column goes on at the top of the next: one run to COCO.
-    apart = starts[1:] != ends[:-1]
-    starts, ends = starts[np.r_[True, apart]], ends[np.r_[apart, True]]
-    edges = np.empty(2 * len(starts) + 2, dtype=np.int64)
-    edges[0], edges[1:-1:2], edges[2:-1:2], edges[-1] = 0, starts, ends, height * width
-    runs = np.diff(edges)
-    return Mask.from_runs((runs if runs[-1] else runs[:-1]).tolist(), size_hw)
 
 
 @lru_cache(maxsize=64)

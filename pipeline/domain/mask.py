@@ -45,6 +45,31 @@ class Mask:
         return Mask(bytes(encoded["counts"]), (int(bitmap.shape[0]), int(bitmap.shape[1])))
 
     @staticmethod
+    def from_crop(crop: Bitmap, left: int, top: int, size_hw: SizeHW) -> Mask:
+        """From `bool (h, w)` whose first pixel is at (row top, column left) of the image; empty elsewhere.
+
+        The work is that of the crop, not of the image. Raises ShapeMismatch if the crop leaves the image.
+        """
+        height, width = size_hw
+        if left < 0 or top < 0 or left + crop.shape[1] > width or top + crop.shape[0] > height:
+            raise ShapeMismatch(f"a crop of {crop.shape} at row {top}, column {left} leaves an image of {size_hw}")
+        padded = np.zeros((crop.shape[1], crop.shape[0] + 2), dtype=np.int8)
+        padded[:, 1:-1] = crop.T
+        steps = np.diff(padded, axis=1)
+        offsets = (left + np.arange(crop.shape[1]))[:, None] * height + top
+        positions = np.arange(crop.shape[0] + 1)[None, :] + offsets
+        starts, ends = positions[steps == 1], positions[steps == -1]
+        if len(starts) == 0:
+            return Mask.empty(size_hw)
+        # A run to the bottom of a column goes on at the top of the next: one run to COCO.
+        apart = starts[1:] != ends[:-1]
+        starts, ends = starts[np.r_[True, apart]], ends[np.r_[apart, True]]
+        edges = np.empty(2 * len(starts) + 2, dtype=np.int64)
+        edges[0], edges[1:-1:2], edges[2:-1:2], edges[-1] = 0, starts, ends, height * width
+        runs = np.diff(edges)
+        return Mask.from_runs((runs if runs[-1] else runs[:-1]).tolist(), size_hw)
+
+    @staticmethod
     def empty(size_hw: SizeHW) -> Mask:
         """No pixel of an image of `size_hw`."""
         return Mask.from_runs([size_hw[0] * size_hw[1]], size_hw)

@@ -73,3 +73,23 @@ def test_a_polygon_as_wide_as_the_world_is_cut_before_it_is_drawn() -> None:
 def test_broken_polygons_are_refused(polygon: list[tuple[float, float]], words: str) -> None:
     with pytest.raises(DataError, match=words):
         Mask.from_polygons([polygon], (10, 10))
+
+
+@pytest.mark.parametrize(
+    ("top", "left", "height", "width"),
+    [(3, 5, 7, 9), (0, 0, 12, 20), (0, 4, 12, 6), (11, 19, 1, 1), (0, 0, 1, 20), (5, 0, 7, 20)],
+    ids=["inside", "everything", "whole columns", "last pixel", "first row", "bottom"],
+)
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_crop_is_put_into_its_place(top: int, left: int, height: int, width: int, share: float) -> None:
+    size_hw = (12, 20)
+    crop = np.random.default_rng(0).random((height, width)) < share
+    whole = np.zeros(size_hw, dtype=bool)
+    whole[top : top + height, left : left + width] = crop
+    assert Mask.from_crop(crop, left, top, size_hw) == Mask.from_bitmap(whole)
+
+
+@pytest.mark.parametrize(("left", "top"), [(-1, 0), (0, -1), (18, 0), (0, 9)])
+def test_a_crop_that_leaves_the_image_is_refused(left: int, top: int) -> None:
+    with pytest.raises(ShapeMismatch, match="leaves an image"):
+        Mask.from_crop(np.ones((4, 3), dtype=np.bool_), left, top, (12, 20))

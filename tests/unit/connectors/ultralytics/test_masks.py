@@ -3,25 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from connectors.ultralytics.masks import box_masks, mask_in_crop
+from connectors.ultralytics.masks import box_masks
 from connectors.ultralytics.runtime import load
 from pipeline.domain.geometry import Box, SizeHW
 from pipeline.domain.mask import Mask
 from tests.contracts._yolo import skip_without
-
-
-@pytest.mark.parametrize(
-    ("top", "left", "height", "width"),
-    [(3, 5, 7, 9), (0, 0, 12, 20), (0, 4, 12, 6), (11, 19, 1, 1), (0, 0, 1, 20), (5, 0, 7, 20)],
-    ids=["inside", "everything", "whole columns", "last pixel", "first row", "bottom"],
-)
-@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_a_crop_is_put_into_its_place(top: int, left: int, height: int, width: int, share: float) -> None:
-    size_hw = (12, 20)
-    crop = np.random.default_rng(0).random((height, width)) < share
-    whole = np.zeros(size_hw, dtype=bool)
-    whole[top : top + height, left : left + width] = crop
-    assert mask_in_crop(crop, left, top, size_hw) == Mask.from_bitmap(whole)
 
 
 @pytest.mark.parametrize("size_hw", [(480, 640), (640, 480), (37, 53), (700, 1100), (640, 640), (9, 200), (1, 1)])
