@@ -84,7 +84,7 @@ class Mask:
             raise ShapeMismatch(
                 f"runs cover {sum(runs)} pixels, but height x width {size_hw} needs {size_hw[0] * size_hw[1]}"
             )
-        encoded = coco_mask.frPyObjects({"counts": list(runs), "size": list(size_hw)}, *size_hw)
+        encoded = coco_mask.frPyObjects({"counts": _canonical(runs), "size": list(size_hw)}, *size_hw)
         return Mask(bytes(encoded["counts"]), size_hw)
 
     @staticmethod
@@ -195,6 +195,22 @@ def mask_iou(first: Sequence[Mask], second: Sequence[Mask]) -> npt.NDArray[np.fl
         return np.zeros((len(first), len(second)))
     table = coco_mask.iou([m.rle for m in first], [m.rle for m in second], [0] * len(second))
     return np.asarray(table, dtype=np.float64)
+
+
+def _canonical(runs: Sequence[int]) -> list[int]:
+    """The same pixels without empty runs but a first one: equal masks get equal bytes."""
+    kept: list[int] = []
+    value_of_last = 1
+    for index, run in enumerate(runs):
+        value = index % 2
+        if run == 0 and index > 0:
+            continue
+        if kept and value == value_of_last:
+            kept[-1] += run
+        else:
+            kept.append(run)
+            value_of_last = value
+    return kept
 
 
 def _decompress(counts: bytes | str) -> list[int]:

@@ -93,3 +93,12 @@ def test_a_crop_is_put_into_its_place(top: int, left: int, height: int, width: i
 def test_a_crop_that_leaves_the_image_is_refused(left: int, top: int) -> None:
     with pytest.raises(ShapeMismatch, match="leaves an image"):
         Mask.from_crop(np.ones((4, 3), dtype=np.bool_), left, top, (12, 20))
+
+
+@pytest.mark.parametrize(
+    "runs", [[1, 2, 0, 0, 3], [1, 1, 0, 1, 3], [1, 2, 3, 0], [0, 0, 1, 2, 3], [1, 2, 1, 0, 2]]
+)
+def test_empty_runs_do_not_tell_equal_masks_apart(runs: list[int]) -> None:
+    flat = np.concatenate([np.full(run, index % 2) for index, run in enumerate(runs)])
+    bitmap = flat.reshape((3, 2), order="F").astype(bool)
+    assert Mask.from_runs(runs, (3, 2)) == Mask.from_bitmap(bitmap)
