@@ -1,12 +1,15 @@
 """What every annotator promises. A new file in the folder is tested without an edit here.
 
-Peers that need something absent, a server for one, are skipped with what they say they need.
+Peers that need something absent, a server for one, are skipped with what they say they need. A peer that waits
+for people has somebody in `tests/fakes/answers_<kind>.py`: `answer(work)` answers whatever is asked.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from pydantic import ValidationError
 from connectors import annotators
 from pipeline.domain.records import OriginKind, State
 from pipeline.errors import BackendUnavailable, ConfigError
-from pipeline.ports import Annotator, Collected
+from pipeline.ports import Annotator, Collected, TaskItem
 from tests.fakes.people import SIZE_HW, proposed, resources, sample, task, true
 
 KINDS = sorted(module.name for module in pkgutil.iter_modules(annotators.__path__))
@@ -41,11 +44,32 @@ def module(request: pytest.FixtureRequest) -> Any:
     return peer
 
 
+class Answered:
+    """An annotator that waits for people, and somebody who answers as soon as it asks."""
+
+    def __init__(self, annotator: Annotator, answer: Callable[[Path], None], work: Path) -> None:
+        self.name = annotator.name
+        self._annotator = annotator
+        self._answer = answer
+        self._work = work
+
+    def submit(self, items: Sequence[TaskItem]) -> Mapping[str, str]:
+        tasks = self._annotator.submit(items)
+        self._answer(self._work)
+        return tasks
+
+    def collect(self, since: str | None) -> Iterator[Collected]:
+        return self._annotator.collect(since)
+
+
 def build(module: Any, work: Path) -> Annotator:
     try:
         annotator: Annotator = module.build(module.Settings(), resources(work, TRUTH))
     except (BackendUnavailable, ConfigError, ValidationError) as exc:
         pytest.skip(f"{module.__name__} cannot be built here: {exc}")
+    somebody = f"tests.fakes.answers_{module.__name__.rpartition('.')[2]}"
+    if importlib.util.find_spec(somebody) is not None:
+        return Answered(annotator, importlib.import_module(somebody).answer, work)
     return annotator
 
 
@@ -72,6 +96,11 @@ def test_asking_twice_makes_one_task(annotator: Annotator) -> None:
 
 def test_before_anything_is_submitted_there_is_nothing_to_collect(annotator: Annotator) -> None:
     assert list(annotator.collect(None)) == []
+
+
+def test_everything_that_was_answered_is_collected(annotator: Annotator) -> None:
+    tasks = annotator.submit(ITEMS)
+    assert sorted(answer.task_id for answer in annotator.collect(None)) == sorted(tasks.values())
 
 
 def test_answers_belong_to_their_tasks_and_are_by_people(annotator: Annotator) -> None:

@@ -1,0 +1,1 @@
+"""People without a server: tasks and answers are files in folders."""
