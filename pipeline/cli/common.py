@@ -25,8 +25,11 @@ __all__ = [
     "short",
 ]
 
-ERROR, USAGE, WAITING, INTERRUPTED = 1, 2, 3, 130
-"""Exit codes besides 0."""
+ERROR = 1
+USAGE = 2
+WAITING = 3
+INTERRUPTED = 130
+"""By Ctrl-C, as shells count it."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

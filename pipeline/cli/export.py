@@ -20,7 +20,14 @@ __all__ = ["export"]
 
 @click.command(short_help="Write a dataset version for YOLO or COCO tools.")
 @config_options
-@click.option("--format", "format_", type=click.Choice(["yolo", "coco"]), default="yolo", show_default=True)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["yolo", "coco"]),
+    default="yolo",
+    show_default=True,
+    help="The layout of the folder.",
+)
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Folder to make; it must not exist yet."
 )

@@ -11,6 +11,7 @@ from pipeline.cli.common import as_json, json_option, short
 __all__ = ["list_"]
 
 IN_THE_HOUSE = ("measures", "selectors")
+OF_A_WORKSPACE = ("quarantine", "models")
 DOORS = {
     "detectors": "detector",
     "segmenters": "segmenter",
@@ -22,7 +23,9 @@ DOORS = {
 
 
 @click.command(name="list", short_help="List peers, measures, selectors; models, quarantine.")
-@click.argument("what", type=click.Choice([*DOORS, *IN_THE_HOUSE, "quarantine", "models"]), required=False)
+@click.argument(
+    "what", type=click.Choice([*DOORS, *IN_THE_HOUSE, *OF_A_WORKSPACE]), required=False, metavar="[WHAT]"
+)
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False), required=False)
 @click.option(
     "--workspace",
@@ -31,11 +34,12 @@ DOORS = {
 )
 @json_option
 def list_(what: str | None, config: Path | None, workspace: Path | None, json_: bool) -> None:
-    """List every family of peers, measures and selectors, or one of them, with what each lacks here.
+    """List every family of peers, or one of them, each peer with what it lacks here.
 
-    `quarantine` (what was set aside, and why) and `models` are those of CONFIG's workspace.
+    WHAT is detectors, segmenters, annotators, trainers, executors, reviewers, measures or selectors. With a
+    CONFIG it can be that workspace's quarantine (what was set aside, and why) or models (* is the champion).
     """
-    if what in ("quarantine", "models"):
+    if what is not None and what in OF_A_WORKSPACE:
         if config is None:
             raise click.UsageError(f"`pipeline list {what}` needs a CONFIG")
         _workspace_rows(what, config, workspace, json_=json_)

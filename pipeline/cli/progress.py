@@ -14,7 +14,7 @@ import click
 
 from pipeline.cli.bar import NAME_WIDTH, Bar, duration
 from pipeline.cli.common import short
-from pipeline.cli.words import told
+from pipeline.cli.words import many, told
 
 __all__ = ["Progress"]
 
@@ -119,14 +119,16 @@ class Progress:
         """People are at work; a watching run comes by here at every look."""
         answers, self._bar = self._tally["collect.done"], None
         if answers:
-            self._line(f"  {'collect':<{NAME_WIDTH}}  {self._took():>9}  {answers} answers, {missing} to come")
+            self._line(
+                f"  {'collect':<{NAME_WIDTH}}  {self._took():>9}  {many(answers, 'answer')}, {missing} to come"
+            )
         if self._live:
-            self._rewrite(f"  {'collect':<{NAME_WIDTH}}  waiting for {missing} answers ({annotator})")
+            self._rewrite(f"  {'collect':<{NAME_WIDTH}}  waiting for {many(missing, 'answer')} ({annotator})")
 
     def _quarantine(self, path: str, reason: str) -> None:
         self._tally["quarantined"] += 1
         if self._tally["quarantined"] <= QUARANTINE_LINES:
-            self._line(f"  {click.style('set aside', fg='yellow'):<{NAME_WIDTH}}  {short(path)}: {reason}")
+            self._line(f"  {click.style('set aside', fg='yellow')}  {short(path)}: {reason}")
 
     def _took(self) -> str:
         return duration(self._clock() - self._stage_started)

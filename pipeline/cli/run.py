@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.common import WAITING, config_options, json_option
+from pipeline.cli.common import WAITING, config_options, json_option, short
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -90,7 +90,7 @@ def _run(
     elif state is not RunState.WAITING:
         _say_next(stage, number, settings, config, idle=not progress.worked)
     if state is RunState.WAITING:
-        _say_waiting(number, opened, config, house.annotator.name)
+        _say_waiting(number, opened, config, settings.annotator.kind)
         sys.exit(WAITING)
 
 
@@ -120,12 +120,12 @@ def _say_next(stage: str, number: int, settings: Config, config: Path, *, idle: 
 
 def _say_waiting(number: int, opened: Workspace, config: Path, annotator: str) -> None:
     asked, missing = len(opened.ledger.tasks.of(number)), len(opened.ledger.tasks.unanswered(number))
-    click.echo(
-        f"waiting for people: {missing} of round {number}'s {asked} tasks are unanswered ({annotator})\n"
-        f"  answer them, then:    pipeline run {config}\n"
-        f"  or let it wait:       pipeline run {config} --watch",
-        err=True,
-    )
+    lines = [f"waiting for people: {missing} of round {number}'s {asked} tasks are unanswered ({annotator})"]
+    guide = opened.root / "work" / f"annotators-{annotator}" / "README.txt"
+    if guide.is_file():
+        lines.append(f"  how to answer:   {short(guide)}")
+    lines += [f"  then go on:      pipeline run {config}", f"  or keep waiting: pipeline run {config} --watch"]
+    click.echo("\n".join(lines), err=True)
 
 
 def _stage_command(stage: str) -> click.Command:

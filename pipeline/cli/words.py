@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["told"]
+__all__ = ["many", "told"]
 
 
 def told(stage: str, facts: Mapping[str, Any], tally: Mapping[str, int]) -> str:
@@ -15,13 +15,13 @@ def told(stage: str, facts: Mapping[str, Any], tally: Mapping[str, int]) -> str:
     match stage:
         case "ingest":
             bad = facts.get("quarantined", 0)
-            return f"{_many(facts.get('samples', 0), 'image')}{f', {bad:,} set aside' if bad else ''}"
+            return f"{many(facts.get('samples', 0), 'image')}{f', {bad:,} set aside' if bad else ''}"
         case "select":
-            return f"{facts.get('selected', 0)} of {_many(facts.get('candidates', 0), 'image')} to ask about"
+            return f"{facts.get('selected', 0)} of {many(facts.get('candidates', 0), 'image')} to ask about"
         case "submit":
-            return f"{_many(facts.get('tasks', 0), 'task')} for {facts.get('annotator', 'people')}"
+            return f"{many(facts.get('tasks', 0), 'task')} for {facts.get('annotator', 'people')}"
         case "collect":
-            return _many(facts.get("answers", 0), "answer")
+            return many(facts.get("answers", 0), "answer")
     return _by_training(stage, facts)
 
 
@@ -30,18 +30,18 @@ def _by_models(stage: str, facts: Mapping[str, Any], tally: Mapping[str, int]) -
     if not images:
         return "nothing new"
     if stage == "score":
-        return _many(images, "image")
+        return many(images, "image")
     boxes = tally.get("proposals", 0)
     if stage == "segment":
-        return f"{_many(tally.get('masks', 0), 'mask')} for {_many(boxes, 'box', 'boxes')}"
-    return f"{_many(boxes, 'object')} in {_many(images, 'image')}, by {_model(facts.get('champion'))}"
+        return f"{many(tally.get('masks', 0), 'mask')} for {many(boxes, 'box', 'boxes')}"
+    return f"{many(boxes, 'object')} in {many(images, 'image')}, by {_model(facts.get('champion'))}"
 
 
 def _by_training(stage: str, facts: Mapping[str, Any]) -> str:
     model = facts.get("model")
     if stage == "merge":
         version = str(facts.get("version", ""))[:12]
-        return f"{_many(facts.get('images', 0), 'labelled image')}, version {version}"
+        return f"{many(facts.get('images', 0), 'labelled image')}, version {version}"
     if stage == "train":
         return f"model {model}"
     if stage == "evaluate":
@@ -54,5 +54,6 @@ def _model(name: object) -> str:
     return str(name) if name and name != "start" else "the starting weights"
 
 
-def _many(count: int, one: str, many: str | None = None) -> str:
-    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+def many(count: int, one: str, more: str | None = None) -> str:
+    """`1 box`, `1,200 boxes`."""
+    return f"{count:,} {one if count == 1 else more or f'{one}s'}"

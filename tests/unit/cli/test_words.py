@@ -1,0 +1,42 @@
+"""What a finished stage says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipeline.cli.words import told
+
+CASES: list[tuple[str, dict[str, Any], dict[str, int], str]] = [
+    ("ingest", {"samples": 1200, "quarantined": 0}, {}, "1,200 images"),
+    ("ingest", {"samples": 1, "quarantined": 2}, {}, "1 image, 2 set aside"),
+    (
+        "propose",
+        {"champion": None, "pool": 9},
+        {"propose.done": 9, "proposals": 1},
+        "1 object in 9 images, by the starting weights",
+    ),
+    ("propose", {"champion": "m"}, {}, "nothing new"),
+    ("segment", {}, {"segment.done": 4, "proposals": 1, "masks": 0}, "0 masks for 1 box"),
+    ("segment", {}, {}, "nothing new"),
+    ("score", {}, {"score.done": 7}, "7 images"),
+    ("select", {"selected": 3, "candidates": 40}, {}, "3 of 40 images to ask about"),
+    ("submit", {"tasks": 3, "annotator": "folder"}, {}, "3 tasks for folder"),
+    ("collect", {"answers": 1}, {}, "1 answer"),
+    ("merge", {"images": 22, "version": "ab" * 32}, {}, "22 labelled images, version abababababab"),
+    ("train", {"model": "m2"}, {}, "model m2"),
+    ("evaluate", {"model": "m2", "champion": "m1", "promoted": True}, {}, "m2 is better than m1"),
+    (
+        "evaluate",
+        {"model": "m1", "champion": "start", "promoted": False},
+        {},
+        "m1 is no better than the starting weights",
+    ),
+    ("another", {}, {}, ""),
+]
+
+
+@pytest.mark.parametrize(("stage", "facts", "tally", "words"), CASES)
+def test_told(stage: str, facts: dict[str, Any], tally: dict[str, int], words: str) -> None:
+    assert told(stage, facts, tally) == words
