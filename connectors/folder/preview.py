@@ -56,6 +56,11 @@ def _colour(index: int) -> _Colour:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
+def _ink(plate: _Colour) -> _Colour:
+    """Black or white, whichever can be read on the plate (luma of ITU-R BT.601)."""
+    return (0, 0, 0) if np.dot(plate, (0.299, 0.587, 0.114)) > 128 else (255, 255, 255)
+
+
 def _rings(instance: Instance, scale: float) -> list[npt.NDArray[np.int32]]:
     """Outer rings and holes in OpenCV's fixed-point pixels of the scaled image, centres at whole numbers."""
     if instance.mask is None or instance.mask.area_px == 0:
@@ -83,7 +88,7 @@ def _named(canvas: Image, instances: Sequence[Instance], colours: Sequence[_Colo
         x = min(max(left, 0), max(0, picture.width - width))
         y = top - height if top >= height else max(top, 0)
         pen.rectangle((x, y, x + width, y + height), fill=colour)
-        pen.text((x + 4, y + 1), text, fill=(0, 0, 0), font=font)
+        pen.text((x + 4, y + 1), text, fill=_ink(colour), font=font)
     return np.ascontiguousarray(np.asarray(picture), dtype=np.uint8)
 
 
