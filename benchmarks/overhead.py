@@ -3,7 +3,7 @@
 Ours: the stages `propose` and `segment`, as a run calls them. The peer: the bare models on the same images. For
 `sam` that is Ultralytics' `YOLO.predict` and the parts of its MobileSAM called by hand, masks as arrays; for
 `grabcut`, which is our own, `YOLO.predict` and the segmenter without the stage. Both take turns in one process.
-Networks have random weights: times mean something, masks do not; but boxes and masks of both sides must be the same.
+Networks have random weights: times mean something, masks do not, but those of both sides must be the same.
 """
 
 from __future__ import annotations
@@ -42,17 +42,21 @@ Answer = list[tuple[Box, Mask]]
 
 
 def write_yolo(path: Path) -> Path:
-    """YOLO11n-seg with random weights, whose scores differ from place to place."""
+    """YOLO11n-seg with random weights, drawn so that scores and boxes differ from place to place."""
     load("the benchmark")
     import torch
-    from ultralytics import YOLO
+    from ultralytics.nn.tasks import SegmentationModel
 
     torch.manual_seed(0)
-    model = YOLO("yolo11n-seg.yaml")
-    for branch in model.model.model[-1].cv3:
-        torch.nn.init.normal_(branch[-1].weight, std=2.0)
+    model = SegmentationModel("yolo11n-seg.yaml", nc=1, verbose=False)
+    for branch in model.model[-1].cv3:
+        torch.nn.init.normal_(branch[-1].weight, std=0.5)
         torch.nn.init.normal_(branch[-1].bias, std=0.5)
-    model.save(path)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.constant_(module.running_var, 0.4)  # type: ignore[arg-type]  # it has statistics
+    model.names, model.task, model.args = {0: "object"}, "segment", {"task": "segment", "imgsz": IMAGE_SIZE}
+    torch.save({"epoch": -1, "model": model, "ema": None, "train_args": dict(model.args)}, path)
     return path
 
 
@@ -165,7 +169,6 @@ def sides(
     detector = ultralytics_yolo.build(
         ultralytics_yolo.Settings(
             weights=weights.name,
-            class_map={"*": "object"},
             confidence=CONFIDENCE,
             imgsz=IMAGE_SIZE,
             max_instances=MOST,
@@ -207,6 +210,8 @@ def main() -> None:
         weights = write_yolo(Path(folder) / "yolo11n-seg.pt")
         ours, peer = sides(images, weights, asked.segmenter)
         agreement = worst_iou(ours(), peer())
+        if not agreement["masks"]:
+            raise SystemExit("no boxes were found, so nothing was segmented: these times mean nothing")
         compared = alternate(ours, peer, asked.pairs)
     report(
         f"overhead-{asked.segmenter}",

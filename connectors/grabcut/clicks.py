@@ -170,8 +170,8 @@ def similar_region(image: Image, clicks: Sequence[Pin]) -> Bitmap:
     scale = min(1.0, _SIDE / max(height, width))
     small_hw = max(1, round(height * scale)), max(1, round(width * scale))
     small = cv2.resize(image, (small_hw[1], small_hw[0]), interpolation=cv2.INTER_AREA)
-    # Noise would wall the clicked pixel in.
-    lab = cv2.GaussianBlur(cv2.cvtColor(small, cv2.COLOR_RGB2LAB), (5, 5), 1.5).astype(np.float32)
+    # Noise would wall the clicked pixel in; this filter takes it away and leaves the edges.
+    lab = cv2.bilateralFilter(cv2.cvtColor(small, cv2.COLOR_RGB2LAB), 7, 30, 3).astype(np.float32)
     places = [
         (min(int(pin.y * scale), small_hw[0] - 1), min(int(pin.x * scale), small_hw[1] - 1), pin.positive)
         for pin in clicks
