@@ -17,13 +17,13 @@ from pathlib import Path
 from pipeline.errors import DataError
 from pipeline.events import Emit, silent
 
-__all__ = ["atomic_folder", "atomic_write", "is_unfinished", "sync_folder"]
+__all__ = ["atomic_folder", "atomic_write", "is_unfinished", "make_folder", "sync_folder"]
 
 _UNFINISHED = ".unfinished-"
 
 
 def atomic_write(path: Path, data: bytes, *, emit: Emit = silent) -> None:
-    """Create or replace the file at `path`.
+    """Create or replace the file at `path`; nobody else may be writing the same path meanwhile.
 
     Raises DataError, naming the path, when the disk refuses; nothing half-written is left behind then.
     """
@@ -91,6 +91,12 @@ def _refusals_named(path: Path) -> Iterator[None]:
         raise DataError(
             f"could not be written: {exc.strerror or exc}; what was there before is unharmed", path=path
         ) from exc
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder if it is not there. Raises DataError, naming the path, when the disk refuses."""
+    with _refusals_named(path):
+        _make_folder(path)
 
 
 def _make_folder(path: Path) -> None:

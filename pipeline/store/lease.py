@@ -11,10 +11,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import WorkspaceLocked
+from pipeline.errors import LedgerError, WorkspaceLocked
 
-__all__ = ["hold"]
+__all__ = ["alone_in", "hold"]
 
+_TEXT_BYTES = 128
 _held: set[int] = set()
 
 
@@ -35,7 +36,10 @@ def hold(root: Path, *, since: datetime) -> Iterator[None]:
     The file's text (process id, start) only serves the message; what locks is `flock`, which no crash
     leaves behind.
     """
-    descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as exc:
+        raise LedgerError(f"the lock file {root / 'lock'} cannot be opened: {exc.strerror}") from exc
     _held.add(descriptor)
     try:
         try:
@@ -43,14 +47,30 @@ def hold(root: Path, *, since: datetime) -> Iterator[None]:
         except BlockingIOError as exc:
             holder = _read(descriptor)
             raise WorkspaceLocked(root, pid=holder.get("pid"), since=holder.get("since")) from exc
+        except OSError as exc:
+            raise LedgerError(
+                f"{root} cannot be locked: {exc.strerror}; put the workspace on a disk that supports file locks"
+            ) from exc
         text = json.dumps({"pid": os.getpid(), "since": since.isoformat(timespec="seconds")})
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, text.encode(), 0)
+        # One write over all that may be there: a reader never finds it torn.
+        os.pwrite(descriptor, text.ljust(_TEXT_BYTES).encode(), 0)
+        os.ftruncate(descriptor, _TEXT_BYTES)
         yield
     finally:
         if descriptor in _held:  # not so in a forked child that unwinds
             _held.remove(descriptor)
             os.close(descriptor)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other process is inside this same call for the folder; it needs no file there."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _read(descriptor: int) -> dict[str, Any]:

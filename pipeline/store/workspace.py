@@ -20,9 +20,9 @@ from pathlib import Path
 
 from pipeline.errors import LedgerCorrupt
 from pipeline.events import Emit, silent
-from pipeline.store.atomic import atomic_write, is_unfinished
+from pipeline.store.atomic import atomic_write, is_unfinished, make_folder
 from pipeline.store.blobs import BlobStore
-from pipeline.store.lease import hold
+from pipeline.store.lease import alone_in, hold
 from pipeline.store.ledger import Ledger
 from pipeline.store.shards import ShardStore
 
@@ -58,12 +58,9 @@ class Workspace:
         """
         root = root.absolute()
         marker = root / "workspace.json"
-        if marker.is_file():
-            _check_format(marker)
-        elif root.exists() and (not root.is_dir() or not all(map(is_unfinished, root.iterdir()))):
-            raise LedgerCorrupt(f"{root} is not a maskloop workspace, and not empty: choose another folder")
-        else:
-            atomic_write(marker, json.dumps({"format": FORMAT}).encode() + b"\n", emit=emit)
+        if not marker.is_file():
+            _make(root, marker, emit)
+        _check_format(marker)
         return Workspace(root, Ledger(root / "ledger.sqlite", root=root, now=now, emit=emit), now=now, emit=emit)
 
     @contextmanager
@@ -103,6 +100,20 @@ class Workspace:
                 yield from _checked(sample.path, sample.id)
             elif not sample.path.is_file():
                 yield Damage(sample.path, f"the readable copy of image {sample.id} is gone")
+
+
+def _make(root: Path, marker: Path, emit: Emit) -> None:
+    """Turn an absent or empty folder into a workspace, unless another process has just done so."""
+    foreign = f"{root} is not a maskloop workspace, and not empty: choose another folder"
+    if root.exists() and not root.is_dir():
+        raise LedgerCorrupt(foreign)
+    make_folder(root)
+    with alone_in(root):
+        if marker.is_file():
+            return
+        if not all(map(is_unfinished, root.iterdir())):
+            raise LedgerCorrupt(foreign)
+        atomic_write(marker, json.dumps({"format": FORMAT}).encode() + b"\n", emit=emit)
 
 
 def _checked(path: Path, sha256: str) -> Iterator[Damage]:

@@ -22,7 +22,7 @@ class Syncs:
         monkeypatch.setattr(os, "fsync", self)
 
     def __call__(self, descriptor: int) -> None:
-        self.paths.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        self.paths.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
         self._fsync(descriptor)
 
 

@@ -194,7 +194,7 @@ def test_models_versions_evaluations_and_pointers_come_back(ledger: Ledger) -> N
 
 def test_a_newer_schema_is_refused(tmp_path: Path, ledger: Ledger) -> None:
     ledger.pointers.set("schema", "99")
-    with pytest.raises(LedgerCorrupt, match="newer version.*upgrade"):
+    with pytest.raises(LedgerCorrupt, match=r"newer version.*upgrade"):
         Ledger(tmp_path / "ledger.sqlite", root=tmp_path, now=lambda: NOON)
 
 

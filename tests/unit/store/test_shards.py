@@ -38,7 +38,11 @@ def test_proposals_come_back_exactly(shards: ShardStore) -> None:
 
 
 def test_predictions_come_back_with_their_gaps(shards: ShardStore) -> None:
-    rows = {"a": [MaskPrediction(MASK, 0.75, 1 / 3), None], "b": [], "c": [None]}
+    rows: dict[str, list[MaskPrediction | None]] = {
+        "a": [MaskPrediction(MASK, 0.75, 1 / 3), None],
+        "b": [],
+        "c": [None],
+    }
     name, _ = shards.write_predictions(FINGERPRINT, rows)
     assert dict(shards.read_predictions([name], {"a", "b", "c"})) == rows
 

@@ -28,7 +28,7 @@ def test_it_is_made_once_and_opened_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"format": "one"}', '{"format": 99}'])
 def test_a_damaged_or_newer_marker_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "workspace.json").write_text(text)
-    with pytest.raises(LedgerCorrupt, match="damaged|newer version"):
+    with pytest.raises(LedgerCorrupt, match=r"damaged|newer version"):
         Workspace.open(tmp_path, now=lambda: NOON)
 
 
