@@ -50,11 +50,11 @@ def write_yolo(path: Path) -> Path:
     torch.manual_seed(0)
     model = SegmentationModel("yolo11n-seg.yaml", nc=1, verbose=False)
     for branch in model.model[-1].cv3:
-        torch.nn.init.normal_(branch[-1].weight, std=0.5)
+        torch.nn.init.normal_(branch[-1].weight, std=1.0)
         torch.nn.init.normal_(branch[-1].bias, std=0.5)
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.constant_(module.running_var, 0.4)  # type: ignore[arg-type]  # it has statistics
+            torch.nn.init.constant_(module.running_var, 0.2)  # type: ignore[arg-type]  # it has statistics
     model.names, model.task, model.args = {0: "object"}, "segment", {"task": "segment", "imgsz": IMAGE_SIZE}
     torch.save({"epoch": -1, "model": model, "ema": None, "train_args": dict(model.args)}, path)
     return path
