@@ -38,6 +38,7 @@ __all__ = [
     "Segmenter",
     "TaskItem",
     "Trainer",
+    "Unusable",
     "Verdict",
 ]
 
@@ -62,6 +63,17 @@ class Collected:
     annotation: Annotation
     task_id: str
     cursor: str
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """An answer that cannot be taken as it stands, but that a person can put right: its task stays open.
+
+    `what` is what the person knows it by, such as a file's name.
+    """
+
+    what: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -136,7 +148,7 @@ class Annotator(Protocol):
         """Sample id -> task id. Idempotent: asking twice makes one task."""
         ...
 
-    def collect(self, since: str | None) -> Iterator[Collected]:
+    def collect(self, since: str | None) -> Iterator[Collected | Unusable]:
         """What people have said after the cursor `since`. Never blocks."""
         ...
 

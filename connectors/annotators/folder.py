@@ -33,7 +33,7 @@ from connectors.folder.verdicts import verdicts
 from connectors.work_folder import atomic_write
 from pipeline.domain.records import Annotation, Origin, OriginKind
 from pipeline.errors import BackendUnavailable, DataError
-from pipeline.ports import Annotator, Collected, Resources, TaskItem
+from pipeline.ports import Annotator, Collected, Resources, TaskItem, Unusable
 
 __all__ = ["REQUIRES", "Settings", "build"]
 
@@ -85,12 +85,13 @@ class _Folder:
                     self._tasks.add(task)  # last: what has a record is complete
         return {sample_id: task.id for sample_id, task in tasks.items()}
 
-    def collect(self, since: str | None) -> Iterator[Collected]:
+    def collect(self, since: str | None) -> Iterator[Collected | Unusable]:
         """Raises DataError for a foreign cursor, BadFormat for a damaged record, BackendUnavailable if the disk
-        refuses. An answer that cannot be used is moved to `refused/`, and the others are told.
+        refuses. An answer that cannot be used is moved to `refused/` and told as Unusable.
         """
         with _disk("collect answers"):
             self._take_in(since)
+        yield from self._inbox.refusals()
         yield from self._journal.after(since)
 
     def _take_in(self, since: str | None) -> None:

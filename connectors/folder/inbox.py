@@ -14,6 +14,7 @@ from typing import Any
 from connectors.folder.answers import parse_json
 from connectors.work_folder import atomic_write
 from pipeline.errors import DataError
+from pipeline.ports import Unusable
 
 __all__ = ["Inbox", "Letter"]
 
@@ -44,6 +45,12 @@ class Inbox:
         self._folder = folder
         self._max_bytes = max_bytes
         self._settle_s = settle_s
+        self._refusals: list[Unusable] = []
+
+    def refusals(self) -> list[Unusable]:
+        """What was refused since the last call."""
+        told, self._refusals = self._refusals, []
+        return told
 
     def open(self) -> None:
         """Make the folder."""
@@ -105,6 +112,7 @@ class Inbox:
         text = f"{path.name} was not taken: {reason}\nPut it right, and put it into the inbox again.\n"
         atomic_write(refused / f"{name}.txt", text.encode("utf-8", "backslashreplace"))
         path.rename(refused / f"{name}{_SUFFIX}")
+        self._refusals.append(Unusable(path.name, reason))
 
 
 def _is_letter(path: Path) -> bool:

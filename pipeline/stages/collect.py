@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pipeline.domain.records import Annotation, OriginKind, Sample
 from pipeline.errors import DataError, ShapeMismatch
 from pipeline.events import Emit, silent
-from pipeline.ports import Annotator, Collected
+from pipeline.ports import Annotator, Collected, Unusable
 
 __all__ = ["Refused", "collect"]
 
@@ -35,9 +35,12 @@ def collect(
 
     `sample_of(sample_id)` is None for an unknown sample. Refused are answers for unknown samples (DataError),
     with a label that is no class (DataError), a mask of another size than the image (ShapeMismatch), or not
-    by a person (DataError); the answers after a refused one still come.
+    by a person (DataError); the answers after a refused one still come. Unusable ones are only told of.
     """
     for answer in annotator.collect(since):
+        if isinstance(answer, Unusable):
+            emit("collect.unusable", what=answer.what, reason=answer.reason)
+            continue
         annotation = answer.annotation
         try:
             _check(annotation, sample_of(annotation.sample_id), classes)

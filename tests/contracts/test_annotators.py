@@ -19,8 +19,8 @@ from pydantic import ValidationError
 from connectors import annotators
 from pipeline.domain.records import OriginKind, State
 from pipeline.errors import BackendUnavailable, ConfigError
-from pipeline.ports import Annotator, Collected, TaskItem
-from tests.fakes.people import SIZE_HW, proposed, resources, sample, task, true
+from pipeline.ports import Annotator, Collected, TaskItem, Unusable
+from tests.fakes.people import SIZE_HW, answers_of, proposed, resources, sample, task, true
 
 KINDS = sorted(module.name for module in pkgutil.iter_modules(annotators.__path__))
 TRUTH = {
@@ -58,7 +58,7 @@ class Answered:
         self._answer(self._work)
         return tasks
 
-    def collect(self, since: str | None) -> Iterator[Collected]:
+    def collect(self, since: str | None) -> Iterator[Collected | Unusable]:
         return self._annotator.collect(since)
 
 
@@ -90,22 +90,22 @@ def test_every_item_gets_its_own_task(annotator: Annotator) -> None:
 
 def test_asking_twice_makes_one_task(annotator: Annotator) -> None:
     assert annotator.submit(ITEMS) == annotator.submit(ITEMS)
-    answers = list(annotator.collect(None))
+    answers = list(answers_of(annotator))
     assert len({answer.task_id for answer in answers}) == len(answers) <= len(ITEMS)
 
 
 def test_before_anything_is_submitted_there_is_nothing_to_collect(annotator: Annotator) -> None:
-    assert list(annotator.collect(None)) == []
+    assert list(answers_of(annotator)) == []
 
 
 def test_everything_that_was_answered_is_collected(annotator: Annotator) -> None:
     tasks = annotator.submit(ITEMS)
-    assert sorted(answer.task_id for answer in annotator.collect(None)) == sorted(tasks.values())
+    assert sorted(answer.task_id for answer in answers_of(annotator)) == sorted(tasks.values())
 
 
 def test_answers_belong_to_their_tasks_and_are_by_people(annotator: Annotator) -> None:
     tasks = annotator.submit(ITEMS)
-    for answer in annotator.collect(None):
+    for answer in answers_of(annotator):
         annotation = answer.annotation
         assert answer.task_id == tasks[annotation.sample_id]
         assert annotation.origin.kind is OriginKind.HUMAN
@@ -119,29 +119,29 @@ def test_answers_belong_to_their_tasks_and_are_by_people(annotator: Annotator) -
 def test_shown_instances_keep_their_ids(annotator: Annotator) -> None:
     annotator.submit(ITEMS)
     shown = {item.sample.id: {instance.id for instance in item.instances} for item in ITEMS}
-    for answer in annotator.collect(None):
+    for answer in answers_of(annotator):
         answered = {instance.id for instance in answer.annotation.instances}
         assert shown[answer.annotation.sample_id] <= answered
 
 
 def test_a_cursor_goes_on_after_its_answer(annotator: Annotator) -> None:
     annotator.submit(ITEMS)
-    answers = list(annotator.collect(None))
+    answers = list(answers_of(annotator))
     for index, answer in enumerate(answers):
-        assert said(list(annotator.collect(answer.cursor))) == said(answers[index + 1 :])
+        assert said(list(answers_of(annotator, answer.cursor))) == said(answers[index + 1 :])
 
 
 def test_a_later_process_collects_what_an_earlier_one_submitted(module: Any, tmp_path: Path) -> None:
     earlier = build(module, tmp_path)
     earlier.submit(ITEMS)
-    assert said(list(build(module, tmp_path).collect(None))) == said(list(earlier.collect(None)))
+    assert said(list(answers_of(build(module, tmp_path)))) == said(list(answers_of(earlier)))
 
 
 def test_collecting_may_stop_anywhere(annotator: Annotator) -> None:
     annotator.submit(ITEMS)
-    whole = said(list(annotator.collect(None)))
+    whole = said(list(answers_of(annotator)))
     cursor, pieces = None, []
-    while (answer := next(annotator.collect(cursor), None)) is not None:
+    while (answer := next(answers_of(annotator, cursor), None)) is not None:
         pieces.append(answer)
         cursor = answer.cursor
     assert said(pieces) == whole
@@ -150,7 +150,7 @@ def test_collecting_may_stop_anywhere(annotator: Annotator) -> None:
 def test_what_was_submitted_later_is_collected_later(annotator: Annotator) -> None:
     annotator.submit(ITEMS[2:])
     annotator.submit(ITEMS[:2])
-    order = [answer.annotation.sample_id for answer in annotator.collect(None)]
+    order = [answer.annotation.sample_id for answer in answers_of(annotator)]
     assert order == [sample(name).id for name in ("c", "a", "b")][: len(order)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from pipeline.domain.mask import Mask
 from pipeline.domain.records import Instance, Origin, OriginKind, Sample, Split, State
 from pipeline.domain.rounds import Uncertainty
 from pipeline.errors import WeightsUnavailable
-from pipeline.ports import Resources, Segmenter, TaskItem
+from pipeline.ports import Annotator, Collected, Resources, Segmenter, TaskItem
 from tests.fakes.brush import BrushSegmenter
 
-__all__ = ["CLASSES", "NOW", "SIZE_HW", "proposed", "resources", "sample", "task", "true"]
+__all__ = ["CLASSES", "NOW", "SIZE_HW", "answers_of", "proposed", "resources", "sample", "task", "true"]
 
 CLASSES = ("ring", "star")
 SIZE_HW = (64, 80)
@@ -75,3 +75,8 @@ def resources(
         segmenter=segmenter,
         now=lambda: NOW,
     )
+
+
+def answers_of(annotator: Annotator, since: str | None = None) -> Iterator[Collected]:
+    """The answers that can be used, one at a time."""
+    return (answer for answer in annotator.collect(since) if isinstance(answer, Collected))

@@ -19,8 +19,8 @@ from connectors.work_folder import atomic_write
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Instance, State
 from pipeline.errors import BackendUnavailable, BadFormat, DataError
-from pipeline.ports import Annotator, Collected
-from tests.fakes.people import NOW, SIZE_HW, proposed, resources, task
+from pipeline.ports import Annotator, Collected, Unusable
+from tests.fakes.people import NOW, SIZE_HW, answers_of, proposed, resources, task
 
 RING = proposed("m1", (5, 5, 25, 25))
 STAR = proposed("m2", (40, 10, 60, 40), "star")
@@ -61,7 +61,7 @@ class Desk:
         return path
 
     def said(self, since: str | None = None) -> list[Collected]:
-        return list(self.annotator.collect(since))
+        return list(answers_of(self.annotator, since))
 
     def states(self) -> dict[str, State]:
         (answer,) = self.said()
@@ -449,6 +449,14 @@ def test_what_is_no_answer_is_left_alone(desk: Desk) -> None:
     os.mkfifo(desk.inbox / "pipe.json")
     assert desk.said() == []
     assert len(list(desk.inbox.iterdir())) == 4
+
+
+def test_a_refused_answer_is_told_once_with_its_reason(desk: Desk) -> None:
+    desk.put("nobody", {})
+    (told,) = desk.annotator.collect(None)
+    assert isinstance(told, Unusable)
+    assert (told.what, told.reason) == ("nobody.json", desk.reasons()["nobody"].splitlines()[0].partition(": ")[2])
+    assert list(desk.annotator.collect(None)) == []
 
 
 def test_refused_answers_do_not_replace_each_other(desk: Desk) -> None:
