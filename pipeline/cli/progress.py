@@ -72,6 +72,8 @@ class Progress:
                 self._wait(_number(data["missing"]), str(data["annotator"]))
             case "quarantined":
                 self._quarantine(str(data["path"]), str(data["reason"]))
+            case "collect.unusable":
+                self._line(f"  {click.style('not taken', fg='yellow')}  {data['what']}: {data['reason']}")
             case _:
                 self._count(name, data)
 
