@@ -81,7 +81,7 @@ def test_a_bar_is_as_narrow_as_its_terminal(clock: Clock) -> None:
 
 def test_a_terminal_without_unicode_gets_plain_signs(clock: Clock) -> None:
     terminal = Terminal()
-    terminal.encoding = "ascii"  # type: ignore[misc]
+    terminal.encoding = "ascii"
     progress = Progress(terminal, clock=clock, columns=lambda: 100)
     progress("propose.started", {"total": 2})
     progress("propose.batch", {"done": 1})
