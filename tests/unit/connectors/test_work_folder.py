@@ -34,6 +34,13 @@ def test_a_write_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("file", b"one")]
 
 
+def test_a_write_removes_what_a_killed_one_left_of_the_same_file(tmp_path: Path) -> None:
+    (tmp_path / ".[1].json.unfinished-abc").write_bytes(b"half")
+    (tmp_path / ".other.unfinished-abc").write_bytes(b"half")
+    atomic_write(tmp_path / "[1].json", b"whole")
+    assert {file.name for file in tmp_path.iterdir()} == {"[1].json", ".other.unfinished-abc"}
+
+
 @pytest.mark.parametrize("data", [None, b"", b"{", b"[1]", b"\xff\xfe"])
 def test_what_is_no_record_is_none(tmp_path: Path, data: bytes | None) -> None:
     if data is not None:
