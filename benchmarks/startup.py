@@ -1,8 +1,8 @@
 """How fast the command answers: `python -m benchmarks.startup [--pairs 7] [--json]`.
 
 Ours is `pipeline --help` in a process of its own, the peer an interpreter that does nothing (`python -c pass`):
-what no Python program can do without. Both take turns. The figure to hold is our own time; `cpu_s` is the part of it
-that a busy machine does not lengthen.
+what no Python program can do without. Both take turns. The figure to hold is our own time; `cpu_s` is the
+part of it that a busy machine does not lengthen.
 """
 
 from __future__ import annotations

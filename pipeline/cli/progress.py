@@ -55,6 +55,8 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._wipe()
+        if self._live and self.worked and kind is None:
+            self._line("")
 
     def __call__(self, name: str, data: Mapping[str, object], /) -> None:
         match name:

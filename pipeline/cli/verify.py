@@ -50,8 +50,7 @@ def _damages(opened: Workspace, emit: Emit) -> Iterator[Damage]:
     ledger = opened.ledger
     seen: set[Path] = set()
     emit("verify.started", total=0)
-    for damage in opened.verify():
-        emit("verify.batch", done=1)
+    for damage in opened.verify(emit=emit):
         seen.add(damage.path)
         yield damage
     marks = [ledger.rounds.marked(number, "merge") for number in range(1, len(ledger.versions.all()) + 1)]

@@ -83,23 +83,26 @@ class Workspace:
         """Where a dataset version lies as a training folder."""
         return self.root / "datasets" / version[:16]
 
-    def verify(self) -> Iterator[Damage]:
+    def verify(self, *, emit: Emit = silent) -> Iterator[Damage]:
         """Everything that is not what its hash says: blobs, shards, versions, models and samples' files."""
         for path in self.blobs.verify():
             yield Damage(path, "its bytes have another hash than its name")
         for name, sha256 in self.ledger.products.all_shards().items():
             yield from _checked(self.shards.path(name), sha256)
+            emit("verify.batch", done=1)
         for version in {version.id: version for version in self.ledger.versions.all()}.values():
             if not self.blobs.has(version.id):
                 yield Damage(self.blobs.path(version.id), "the manifest of a dataset version is gone")
             yield from _checked(self.dataset_folder(version.id) / "manifest.jsonl", version.id)
         for model in self.ledger.models.all():
             yield from _checked(model.weights, model.sha256)
+            emit("verify.batch", done=1)
         for sample in self.ledger.samples.all():
             if not sample.path.is_relative_to(self.blobs.root):
                 yield from _checked(sample.path, sample.id)
             elif not sample.path.is_file():
                 yield Damage(sample.path, f"the readable copy of image {sample.id} is gone")
+            emit("verify.batch", done=1)
 
 
 def _make(root: Path, marker: Path, emit: Emit) -> None:

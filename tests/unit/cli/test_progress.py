@@ -59,7 +59,7 @@ def test_a_stage_in_a_terminal(clock: Clock) -> None:
         progress("segment.batch", {"done": 4})
         assert terminal.screen.endswith("████████████████████████  4/4 images  2.0/s")
         progress("stage.finished", {"stage": "segment", "round": 1, "facts": {"boxes": None}})
-    assert terminal.screen == "round 1 of 3\n  segment       2.0 s  2 masks for 3 boxes\n"
+    assert terminal.screen == "round 1 of 3\n  segment       2.0 s  2 masks for 3 boxes\n\n"
 
 
 def test_the_bar_is_redrawn_no_oftener_than_an_eye_can_follow(clock: Clock) -> None:
