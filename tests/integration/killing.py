@@ -23,8 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import faster_coco_eval  # noqa: F401  # imported once, in the server
+import faster_coco_eval  # noqa: F401  # like all that a run imports on its way: once, in the server
+import pandas as pd  # noqa: F401
+import pyarrow.dataset
 import pyarrow.parquet  # noqa: F401
+import sqlalchemy.dialects.sqlite  # noqa: F401
+from PIL import Image as Pillow
 
 import connectors.annotators.simulated
 import connectors.detectors.ground_truth
@@ -37,6 +41,8 @@ from pipeline.wiring import open_house
 from tests.integration import checker
 
 __all__ = ["Case", "Outcome", "Points", "forked", "read_log", "run_loop", "survive"]
+
+Pillow.init()
 
 REPOSITORY = Path(__file__).parents[2]
 OPENING = "opening"
