@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,8 +17,10 @@ from pipeline.domain.mask import Mask
 from pipeline.domain.prompts import MaskPrediction
 from pipeline.errors import LedgerCorrupt, LedgerError
 from pipeline.store import schema
+from pipeline.store.database import Database
 from pipeline.store.ledger import Ledger
 from pipeline.store.shards import ShardStore
+from pipeline.store.workspace import Workspace
 from tests.fakes.store import NOON, annotation, ingested, instance, sample, sample_id
 
 
@@ -103,3 +108,34 @@ def test_no_changed_byte_of_a_shard_goes_unnoticed(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(LedgerCorrupt, match=f"{path.name} cannot be read"):
         list(shards.read_predictions([name], set(rows)))
+
+
+def test_every_write_holds_the_database_from_its_look_at_the_fence_on(tmp_path: Path) -> None:
+    """Also a later write, which changes nothing before its own statements."""
+    database = Database(tmp_path / "ledger.sqlite", root=tmp_path)
+    database.join_fence()
+    with database.write("first"):
+        pass
+    with (
+        database.write("later"),
+        closing(sqlite3.connect(tmp_path / "ledger.sqlite", timeout=0)) as other,
+        pytest.raises(sqlite3.OperationalError, match="locked"),
+    ):
+        other.execute("BEGIN IMMEDIATE")
+    database.close()
+
+
+def test_who_opens_a_workspace_that_is_being_made_waits_for_it(tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    opened: list[Path] = []
+    second = threading.Thread(target=lambda: opened.append(Workspace.open(root, now=lambda: NOON).root))
+
+    def in_the_middle(name: str, /, **_: object) -> None:
+        if name == "file.created":
+            second.start()
+            second.join(timeout=0.5)
+            assert opened == []
+
+    opened.append(Workspace.open(root, now=lambda: NOON, emit=in_the_middle).root)
+    second.join(timeout=30)
+    assert opened == [root, root]
