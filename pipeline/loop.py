@@ -230,12 +230,14 @@ class Loop:
 
     def _submit(self, number: int) -> Facts:
         annotator, tasks = self._peers.annotator, self._ledger.tasks
-        known = tasks.of(number)
-        fresh = [key for key in self._ledger.rounds.selection(number).ranked if key not in known]
+        done = tasks.of(number).keys() | self._ledger.samples.set_aside_ids()
+        fresh = [key for key in self._ledger.rounds.selection(number).ranked if key not in done]
         self._emit("submit.started", total=len(fresh))
         for ids in batched(fresh, 16):
-            tasks.intend(number, ids)
-            tasks.record(number, submit(self._task_items(number, ids), annotator, emit=self._emit))
+            # Nobody is asked about an image that has gone since it was chosen.
+            there = [sample_id for sample_id, _ in self._shelf.images(ids)]
+            tasks.intend(number, there)
+            tasks.record(number, submit(self._task_items(number, there), annotator, emit=self._emit))
             self._emit("submit.batch", done=len(ids))
         return {"tasks": len(tasks.of(number)), "annotator": annotator.name}
 
