@@ -23,6 +23,8 @@ CONFIG = Path(__file__).parents[1] / "configs" / "tiny.yaml"
 STAGES = ("ingest", "propose", "segment", "score", "select", "submit", "collect", "merge", "train", "evaluate")
 BATCH = 4
 """`propose.batch` of the configuration: what an interrupted run may repeat."""
+HELD_OUT = 5
+"""Average precision needs every image at once: for evaluate the batch is the held-out split."""
 BOUNDARIES = {"stage.started", "stage.made", "stage.finished"}
 REPEATED = (".batch", ".epoch", ".answered", "ledger.commit", "file.renamed")
 """Points that are killed at in their midst too, not only when they come first."""
@@ -35,12 +37,9 @@ WORK = {
     "collect.answer": ("collect", "", 1),
     "folder.filled": ("merge", "", 1),
     "train.epoch": ("train", "", 0),
-    "evaluate.batch": ("evaluate", "done", 4),
+    "evaluate.batch": ("evaluate", "done", HELD_OUT),
 }
-"""Event -> its stage, the datum that counts its items ("" for one), and how many a kill there may repeat.
-
-Average precision needs every image at once: for evaluate the batch is the held-out split of four.
-"""
+"""Event -> its stage, the datum that counts its items ("" for one), and how many a kill there may repeat."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +113,8 @@ def test_the_uninterrupted_run_went_through_everything(reference: Reference) -> 
     assert len(tables["tasks"]) == 6
     assert len([row for row in tables["revisions"] if row[2] == "human"]) == 6
     assert {row[1] for row in tables["marks"]} == set(STAGES)
+    assert len([row for row in tables["samples"] if "val" in row]) == HELD_OUT
+    assert [name for name, _ in tables["pointers"]].count("champion") == 1, "nothing was promoted"
     assert all(reference.work[name] for name in WORK), reference.work
 
 
