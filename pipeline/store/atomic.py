@@ -10,7 +10,8 @@ import glob
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from pipeline.events import Emit, silent
 __all__ = ["atomic_folder", "atomic_write", "is_unfinished", "make_folder", "sync_folder"]
 
 _UNFINISHED = ".unfinished-"
+_SYNCING = 8
 
 
 def atomic_write(path: Path, data: bytes, *, emit: Emit = silent) -> None:
@@ -65,9 +67,7 @@ def atomic_folder(path: Path, fill: Callable[[Path], None], *, emit: Emit = sile
             emit("folder.created", path=str(path))
             fill(temporary)
             emit("folder.filled", path=str(path))
-            for inside in sorted(temporary.rglob("*")):
-                _sync(inside)
-            _sync(temporary)
+            _sync_all([temporary, *temporary.rglob("*")])
             emit("folder.synced", path=str(path))
             temporary.replace(path)
             emit("folder.renamed", path=str(path))
@@ -122,6 +122,13 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync_all(paths: Sequence[Path]) -> None:
+    """Flush many at once: a journal writes down together whatever waits together, some ten times as fast."""
+    with ThreadPoolExecutor(_SYNCING, thread_name_prefix="maskloop-sync") as pool:
+        for _ in pool.map(_sync, paths):
+            pass
 
 
 def sync_folder(path: Path) -> None:
