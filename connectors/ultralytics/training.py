@@ -23,7 +23,12 @@ def run(overrides: Mapping[str, Any], work: Path, images: int, on_epoch: Callabl
     `images` is how many the training split has: those that Ultralytics leaves out are told to the log. Raises
     BackendRejected when the loss is no longer a number.
     """
+    import torch
+
+    threads = torch.get_num_threads()
     trainer = _trainer_class()(overrides=dict(overrides))
+    # Ultralytics leaves one core idle on a processor; with two cores that is half the machine.
+    torch.set_num_threads(threads)
 
     def started(trainer: Any) -> None:
         used = len(trainer.train_loader.dataset)
@@ -48,7 +53,13 @@ def run(overrides: Mapping[str, Any], work: Path, images: int, on_epoch: Callabl
         keep_checkpoint(trainer.last, work, epoch)
         on_epoch(Epoch(epoch, trainer.epochs, {name: float(value) for name, value in trainer.tloss.items()}))
 
+    def set_up(trainer: Any) -> None:
+        if trainer.device.type == "cpu":
+            # Same numbers, another order in memory: a third faster on a processor. Ultralytics does so on CUDA only.
+            trainer.model.to(memory_format=torch.channels_last)
+
     trainer.add_callback("on_pretrain_routine_end", started)
+    trainer.add_callback("on_train_start", set_up)
     trainer.add_callback("on_train_epoch_end", epoch_trained)
     trainer.add_callback("on_model_save", saved)
     trainer.train()
