@@ -9,13 +9,9 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import os
-import platform
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from benchmarks._harness import Comparison, alternate, machine, report
 from connectors.executors import threads
 from pipeline.domain.ingested import IngestedSample
 from pipeline.errors import DataError
@@ -84,34 +81,11 @@ def decode(path: Path) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
 def agreement(folder: Path) -> float:
     """The share of files whose frame is, to the last bit, what OpenCV reads."""
     paths = sorted(folder.iterdir())
     same = [np.array_equal(read_image(path).image, read_frame(path)) for path in paths]
     return sum(same) / len(same)
-
-
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """The median's 95 % bootstrap interval."""
-    draws = np.random.default_rng(0).choice(np.asarray(values), (2000, len(values)))
-    low, high = np.percentile(np.median(draws, axis=1), [2.5, 97.5])
-    return float(low), float(high)
-
-
-def machine() -> dict[str, Any]:
-    return {
-        "cores": len(os.sched_getaffinity(0)),
-        "cpu": platform.processor() or platform.machine(),
-        "python": platform.python_version(),
-        "opencv": cv2.__version__,
-        "numpy": np.__version__,
-    }
 
 
 def unused(*_: object) -> Any:
@@ -132,43 +106,15 @@ def build_executor(work: Path) -> Executor:
     return threads.build(threads.Settings(workers=2), lent)
 
 
-def timing(count: int) -> dict[str, Any]:
-    """Pairs of ours and the peer's seconds for `count` images, as the fields that every benchmark prints."""
+def timing(count: int) -> tuple[Comparison, float]:
+    """Pairs of ours and the peer's seconds for `count` images, and the share of frames that are equal."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "images"
         folder.mkdir()
         make_images(folder, count)
         executor = build_executor(Path(name))
-        take_all(folder, executor)
-        ours, peer = [], []
-        for _ in range(PAIRS):
-            ours.append(seconds(lambda: take_all(folder, executor)))
-            peer.append(seconds(lambda: decode_all(folder, executor)))
-        same = agreement(folder)
-    ratios = [mine / other for mine, other in zip(ours, peer, strict=True)]
-    return {
-        "name": "ingest",
-        "images": count,
-        "ours": statistics.median(ours),
-        "peer": statistics.median(peer),
-        "unit": "s",
-        "ratio": statistics.median(ratios),
-        "ci95": interval(ratios),
-        "target": TARGET_S * count / TARGET_IMAGES,
-        "agreement": same,
-        "machine": machine(),
-    }
-
-
-def table(result: dict[str, Any]) -> Iterator[str]:
-    """The result for people."""
-    met = "met" if result["ours"] <= result["target"] else "MISSED"
-    low, high = result["ci95"]
-    yield f"{result['images']} JPEGs of 640 x 480, 2 threads, median of {PAIRS} alternated runs"
-    yield f"  ingest                    {result['ours']:6.2f} s   (target {result['target']:.0f} s: {met})"
-    yield f"  one decode and one hash   {result['peer']:6.2f} s"
-    yield f"  ratio                     {result['ratio']:6.2f}     (95 % interval {low:.2f} to {high:.2f})"
-    yield f"  frames equal to OpenCV's  {result['agreement']:6.1%}"
+        compared = alternate(lambda: take_all(folder, executor), lambda: decode_all(folder, executor), PAIRS)
+        return compared, agreement(folder)
 
 
 def main() -> None:
@@ -177,11 +123,19 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=TARGET_IMAGES)
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
     arguments = parser.parse_args()
-    result = timing(arguments.images)
-    print("\n".join(table(result)))
-    if arguments.json:
-        print(json.dumps(result))
-    raise SystemExit(0 if result["ours"] <= result["target"] and result["agreement"] == 1 else 1)
+    compared, same = timing(arguments.images)
+    target_s = TARGET_S * arguments.images / TARGET_IMAGES
+    report(
+        "ingest",
+        compared,
+        agreement={"frames_equal_to_opencv": same},
+        target=target_s,
+        of="ours",
+        as_json=arguments.json,
+        images=arguments.images,
+        machine=machine(["maskloop", "opencv-python-headless", "numpy", "pillow"]),
+    )
+    raise SystemExit(0 if statistics.median(compared.ours_s) <= target_s and same == 1 else 1)
 
 
 if __name__ == "__main__":
