@@ -125,6 +125,7 @@ def metrics_json(metrics: Metrics) -> str:
 
 
 def parse_metrics(body: str) -> Metrics:
+    """Metrics from what `metrics_json` made."""
     row = json.loads(body)
     per_class = {name: ClassMetrics(**values) for name, values in row.pop("per_class").items()}
     return Metrics(per_class=per_class, **row)
