@@ -26,6 +26,8 @@ SIGNATURES = {
     b"BM": ".bmp",
     b"II*\x00": ".tiff",
     b"MM\x00*": ".tiff",
+    b"II+\x00": ".tiff",
+    b"MM\x00+": ".tiff",
 }
 JPEG_END = b"\xff\xd9"
 CANNOT_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}

@@ -254,3 +254,10 @@ def test_tree_hash_never_follows_a_link(tmp_path: Path) -> None:
     before = tree_hash(folder)
     (outside / "secret").write_text("changes")
     assert tree_hash(folder) == before
+
+
+def test_a_large_tiff_is_a_tiff(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    PIL.Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(path, "TIFF", big_tiff=True)
+    export_yolo([ENTRIES[2]], CLASSES, lambda _: path, tmp_path / "version")
+    assert (tmp_path / f"version/images/train/{C[:16]}.tiff").is_file()
