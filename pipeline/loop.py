@@ -10,7 +10,6 @@ shelf touch the store.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -171,7 +170,7 @@ class Loop:
         if not pool:
             return facts
         detector = self._peers.detector(champion)
-        name = fingerprint("propose", detector.name, self._config.propose, list(self._classes))
+        name = fingerprint("propose", detector.name, self._config.detector, list(self._classes))
 
         def make(ids: Sequence[str]) -> dict[str, list[Proposal]]:
             batch = list(self._shelf.images(ids))
@@ -187,7 +186,7 @@ class Loop:
         upstream = self._facts(number, "propose")
         if not upstream["pool"]:
             return {"boxes": boxes}
-        name = fingerprint("segment", upstream["fingerprint"], self._peers.segmenter.name, self._config.segment)
+        name = fingerprint("segment", upstream["fingerprint"], *self._segmenting())
 
         def make(ids: Sequence[str]) -> dict[str, Predictions]:
             return self._masks(self._shelf.proposals(upstream["fingerprint"], ids))
@@ -266,7 +265,7 @@ class Loop:
 
     def _merge(self, number: int) -> Facts:
         entries = merge(
-            self._ledger.samples.all(),
+            self._shelf.labelled(),
             self._histories(),
             self._box_masks(number),
             self._config.merge,
@@ -322,6 +321,7 @@ class Loop:
             "model": candidate.id,
             "champion": before or START,
             "promoted": promoted,
+            "truth": metrics.instances,
             "standing": _figures(standing),
         }
 
@@ -334,7 +334,7 @@ class Loop:
                 f"{self._config.select.kind!r} needs image embeddings; {detector.name} makes none",
                 key="select.kind",
             )
-        name = fingerprint("embed", detector.name)
+        name = fingerprint("embed", detector.name, self._config.detector)
 
         def make(ids: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
             batch = list(self._shelf.images(ids))
@@ -358,7 +358,7 @@ class Loop:
         }
         if not asked:
             return None
-        name = fingerprint("boxes", self._peers.segmenter.name, self._config.segment)
+        name = fingerprint("boxes", *self._segmenting())
 
         def make(ids: Sequence[str]) -> dict[str, Predictions]:
             return self._masks({sample_id: asked[sample_id] for sample_id in ids})
@@ -388,6 +388,10 @@ class Loop:
         )
         return made | {sample_id: [] for sample_id, rows in proposals.items() if not rows}
 
+    def _segmenting(self) -> tuple[object, ...]:
+        """What a mask depends on besides its prompt."""
+        return self._peers.segmenter.name, self._config.segmenter, self._config.segment
+
     def _evidence(self, number: int, ids: Sequence[str]) -> Iterator[Evidence]:
         proposals, predictions = (self._facts(number, stage)["fingerprint"] for stage in ("propose", "segment"))
         return self._shelf.evidence(proposals, predictions, ids)
@@ -411,23 +415,29 @@ class Loop:
 
     def _judge(self, model: ModelRef | None, held_out: Sequence[DatasetEntry]) -> Metrics:
         """A model's metrics on the held-out split, measured once for each state of its truth."""
-        state = hashlib.sha256(manifest_bytes(held_out, self._classes)).hexdigest()
+        truth = {entry.sample_id: entry.instances for entry in held_out}
+        judged_by = [self._config.detector, self._config.evaluate]
+        state = fingerprint("judge", manifest_bytes(held_out, self._classes).decode(), *judged_by)
         name = model.id if model else START
         known = self._ledger.evaluations.get(name, state)
         if known is not None:
             return known
-        self._emit("evaluate.started", total=len(held_out), model=name)
-        samples = self._ledger.samples.some([entry.sample_id for entry in held_out])
-        truth = {entry.sample_id: entry.instances for entry in held_out}
-        metrics = evaluate(
-            [samples[entry.sample_id] for entry in held_out],
-            self._peers.read_image,
-            self._peers.detector(model, confidence=self._config.evaluate.confidence),
-            truth.__getitem__,
-            self._classes,
-            settings=self._config.evaluate,
-            emit=self._emit,
+        samples = self._ledger.samples.some(list(truth))
+        detector = self._peers.detector(model, confidence=self._config.evaluate.confidence)
+        kept = fingerprint("judge", detector.name, *judged_by, list(self._classes))
+
+        def make(ids: Sequence[str]) -> dict[str, list[Proposal]]:
+            # The held-out split is frozen: an image that cannot be read any more is an error here.
+            batch = [(sample_id, self._peers.read_image(samples[sample_id])) for sample_id in ids]
+            return dict(propose([batch], detector, self._classes, emit=self._emit))
+
+        self._shelf.make_proposals(kept, list(truth), make, stage="evaluate")
+        answers = (
+            (samples[sample_id], rows)
+            for ids in batched(truth, self._config.propose.batch)
+            for sample_id, rows in self._shelf.proposals(kept, ids, stage="evaluate").items()
         )
+        metrics = evaluate(answers, truth.__getitem__, self._classes)
         self._ledger.evaluations.save(name, state, metrics)
         return metrics
 

@@ -23,6 +23,7 @@ from pipeline.domain.records import Instance, Origin, Sample, State
 from pipeline.domain.rounds import Evidence, Finding, Uncertainty
 from pipeline.errors import DataError
 from pipeline.events import Emit
+from pipeline.formats.reading import lost
 from pipeline.ports import Executor
 from pipeline.store.workspace import Workspace
 
@@ -56,9 +57,14 @@ class Shelf:
     # --- making ---------------------------------------------------------------------------------------
 
     def make_proposals(
-        self, name: str, ids: Sequence[str], make: Callable[[Sequence[str]], Mapping[str, list[Proposal]]]
+        self,
+        name: str,
+        ids: Sequence[str],
+        make: Callable[[Sequence[str]], Mapping[str, list[Proposal]]],
+        *,
+        stage: str = "propose",
     ) -> None:
-        self._make("propose", name, ids, make, self._shards.write_proposals)
+        self._make(stage, name, ids, make, self._shards.write_proposals)
 
     def make_predictions(
         self,
@@ -104,8 +110,8 @@ class Shelf:
 
     # --- finding --------------------------------------------------------------------------------------
 
-    def proposals(self, name: str, ids: Sequence[str]) -> dict[str, list[Proposal]]:
-        return dict(self._shards.read_proposals(self._names("propose", name, ids), set(ids)))
+    def proposals(self, name: str, ids: Sequence[str], *, stage: str = "propose") -> dict[str, list[Proposal]]:
+        return dict(self._shards.read_proposals(self._names(stage, name, ids), set(ids)))
 
     def predictions(self, name: str, ids: Sequence[str], *, stage: str = "segment") -> dict[str, Predictions]:
         return dict(self._shards.read_predictions(self._names(stage, name, ids), set(ids)))
@@ -146,6 +152,21 @@ class Shelf:
                 self.set_aside(sample.id, outcome.reason)
             else:
                 yield sample.id, outcome
+
+    def labelled(self) -> list[Sample]:
+        """The labelled samples whose file is the one that was labelled. Any other is quarantined, and left out
+        for as long as that is so: labels of a file that was replaced would teach nonsense.
+        """
+        samples, annotated = self._ledger.samples, self._ledger.annotations.annotated_ids()
+        sources, there = samples.sources(), []
+        for sample in samples.all():
+            if sample.id in annotated:
+                reason = lost(sample.path, sample.id, sources.get(str(sample.path)))
+                if reason is None:
+                    there.append(sample)
+                else:
+                    self.set_aside(sample.id, f"labelled, but left out of the dataset: {reason}")
+        return there
 
     def set_aside(self, sample_id: str, reason: str) -> None:
         """Quarantine a sample, and say so: no later round asks about it."""

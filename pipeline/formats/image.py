@@ -85,13 +85,16 @@ def read_image(path: Path, *, max_pixels: int = 100_000_000) -> Decoded:
     return Decoded(image, upright and _opencv_agrees(data, image), hashlib.sha256(data).hexdigest())
 
 
-def read_frame(path: Path) -> Image:
+def read_frame(path: Path, *, sha256: str | None = None) -> Image:
     """The frame of a file that ingest has accepted as canonical, or has written: fast, nothing is judged.
 
-    Raises ImageUnreadable if the file is gone or no longer an image.
+    Raises ImageUnreadable if the file is gone or no longer an image, or if its bytes have not this SHA-256.
     """
     try:
-        frame = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR)
+        data = np.fromfile(path, dtype=np.uint8)
+        if sha256 is not None and hashlib.sha256(data.data).hexdigest() != sha256:
+            raise ImageUnreadable("the file has changed since it was taken in", path=path)
+        frame = cv2.imdecode(data, cv2.IMREAD_COLOR)
     except (OSError, cv2.error) as exc:
         raise ImageUnreadable(f"can no longer be read: {exc}", path=path) from exc
     if frame is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from pipeline.errors import DataError, ImageUnreadable
 from pipeline.formats.image import png_bytes, read_image
 from pipeline.formats.labels import LabelProblem, Labels, LabelSource
 
-__all__ = ["Item", "Reading", "Stamp", "printable", "read_item", "stamp_of"]
+__all__ = ["Item", "Reading", "Stamp", "lost", "printable", "read_item", "stamp_of"]
 
 Stamp = tuple[int, int]
 """(size in bytes, mtime_ns) of a file; (0, 0) where there is no file."""
@@ -62,6 +63,22 @@ def stamp_of(path: Path) -> Stamp:
     except (OSError, ValueError):  # absent, or a name that no file can have: reading it says which
         return 0, 0
     return status.st_size, status.st_mtime_ns
+
+
+def lost(path: Path, sample_id: str, source: tuple[str, Stamp] | None) -> str | None:
+    """Why the file at `path` is no longer the one that gave the sample; None if it is.
+
+    `source` is what the ledger knows of the path (None: a copy that ingest made): whose file it is now, and its
+    stamp. The file is read only if the stamp has changed.
+    """
+    now = stamp_of(path)
+    if now == (0, 0):
+        return "its file is gone; put back, it counts again"
+    if source is None or (source[0] == sample_id and source[1] == now):
+        return None
+    with path.open("rb") as file:
+        same = hashlib.file_digest(file, "sha256").hexdigest() == sample_id
+    return None if same else "another image lies in its file's place"
 
 
 def printable(path: Path) -> Path:

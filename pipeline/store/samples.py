@@ -29,7 +29,9 @@ class Samples:
         self._now = now
 
     def add(self, ingested: Sequence[IngestedSample]) -> None:
-        """Take samples in. A known id keeps its path, split and labels; it only gains a source."""
+        """Take samples in. A known id keeps its split and labels, and gains a source; its path too, unless its
+        file is gone: then it is read from where it was found again.
+        """
         if not ingested:
             return
         with self._db.write("samples.add") as connection:
@@ -41,7 +43,17 @@ class Samples:
             insert_all(connection, schema.samples, [self._sample_row(item.sample) for item in fresh.values()])
             insert_all(connection, schema.truths, [row for item in fresh.values() for row in _truth_rows(item)])
             append_imported(connection, fresh.values(), self._now())
+            self._find_again(connection, [item.sample for item in ingested if item.sample.id in known])
             self._put_sources(connection, ingested)
+
+    def _find_again(self, connection: Connection, samples: Sequence[Sample]) -> None:
+        """People rename folders: a sample whose file is gone moves to the path it was found at."""
+        table = schema.samples
+        for sample in samples:
+            path = connection.execute(select(table.c.path).where(table.c.id == sample.id)).scalar_one()
+            if not self._db.found(path).is_file() and sample.path.is_file():
+                moved = table.update().where(table.c.id == sample.id).values(path=self._db.kept(sample.path))
+                connection.execute(moved)
 
     def _put_sources(self, connection: Connection, ingested: Sequence[IngestedSample]) -> None:
         """Where each sample was found; a path whose file has changed since leads to another sample now."""

@@ -47,3 +47,29 @@ def test_the_run_goes_on_without_it(tmp_path: Path, after: str, how: str) -> Non
     assert (report["state"], report["quarantined"]) == ("done", 1)
     asked = report["rounds"][0]["labelled"]
     assert asked == (2 if after == "select" else 3)
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_labels_of_a_file_that_is_another_now_teach_nothing(tmp_path: Path, how: str) -> None:
+    place = ("--workspace", tmp_path, "--set", "rounds=1")
+    for stage in STAGES[: STAGES.index("merge")]:
+        assert pipeline(stage, TINY, *place).exit_code == 0
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as connection:
+        (labelled, other), *_ = connection.execute(
+            "SELECT a.path, b.path FROM samples a, samples b WHERE a.split = 'train' AND b.split = 'val' "
+            "AND a.id IN (SELECT sample_id FROM revisions)"
+        ).fetchall()
+    before = sqlite_count(tmp_path, "SELECT count(DISTINCT sample_id) FROM revisions")
+    if how == "removed":
+        (tmp_path / labelled).unlink()
+    else:
+        (tmp_path / labelled).write_bytes((tmp_path / other).read_bytes())
+    result = pipeline("run", TINY, *place)
+    assert result.exit_code == 0, result.stderr
+    assert "left out of the dataset" in result.stderr
+    assert f"{before - 1} labelled images" in result.stderr
+
+
+def sqlite_count(workspace: Path, query: str) -> int:
+    with closing(sqlite3.connect(workspace / "ledger.sqlite")) as connection:
+        return int(connection.execute(query).fetchone()[0])

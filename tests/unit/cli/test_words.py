@@ -33,6 +33,12 @@ CASES: list[tuple[str, dict[str, Any], dict[str, int], str]] = [
         {},
         "m1 is no better than the starting weights",
     ),
+    (
+        "evaluate",
+        {"model": "m1", "champion": "start", "promoted": True, "truth": 0},
+        {},
+        "m1 takes over unjudged: no held-out image has labels to judge it by",
+    ),
     ("another", {}, {}, ""),
 ]
 

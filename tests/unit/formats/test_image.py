@@ -140,3 +140,13 @@ def test_a_frame_that_is_gone_says_so(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"no longer")
     with pytest.raises(ImageUnreadable, match="no longer an image"):
         read_frame(tmp_path / "x.png")
+
+
+def test_a_frame_of_other_bytes_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(png_bytes(np.zeros((9, 9, 3), np.uint8)))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert read_frame(path, sha256=digest).shape == (9, 9, 3)
+    path.write_bytes(png_bytes(np.ones((9, 9, 3), np.uint8)))
+    with pytest.raises(ImageUnreadable, match="has changed"):
+        read_frame(path, sha256=digest)

@@ -42,6 +42,19 @@ def test_a_known_sample_keeps_its_split_and_labels_and_gains_a_source(ledger: Le
     assert [row.instances for row in ledger.annotations.history(sample_id(1))] == [(instance(),)]
 
 
+def test_a_sample_whose_file_is_gone_is_read_from_where_it_was_found_again(ledger: Ledger, tmp_path: Path) -> None:
+    first, copy, moved = (ingested(1, folder=tmp_path / name) for name in ("first", "copy", "moved"))
+    for item in (first, copy, moved):
+        item.source.parent.mkdir()
+        item.source.touch()
+    ledger.samples.add([first])
+    ledger.samples.add([copy])
+    assert ledger.samples.get(sample_id(1)).path == first.source, "a second file of it changes nothing"
+    first.source.unlink()
+    ledger.samples.add([moved])
+    assert ledger.samples.get(sample_id(1)).path == moved.source
+
+
 def test_unknown_samples_are_an_error(ledger: Ledger) -> None:
     with pytest.raises(LedgerError, match="no sample"):
         ledger.samples.get("nobody")
