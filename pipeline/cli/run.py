@@ -90,7 +90,8 @@ def _run(
     elif state is not RunState.WAITING:
         _say_next(stage, number, settings, config, idle=not progress.worked)
     if state is RunState.WAITING:
-        _say_waiting(number, opened, config, settings.annotator.kind)
+        # Not `number`: the call may have finished that round and now wait in the next one.
+        _say_waiting(loop.current_round, opened, config, settings.annotator.kind)
         sys.exit(WAITING)
 
 

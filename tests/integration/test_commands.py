@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -376,6 +377,12 @@ def test_run_ends_with_3_where_people_must_answer(tmp_path: Path) -> None:
     done = pipeline("run", TINY, "--workspace", root, *PEOPLE, "--json")
     assert done.exit_code == 0
     assert json_of(done)["rounds"][0]["labelled"] == 3
+
+    further = pipeline("run", TINY, "--workspace", root, *PEOPLE, "--set", "rounds=2")
+    assert "of round 2's" in further.stderr
+    list(_answer(root))
+    last = pipeline("run", TINY, "--workspace", root, *PEOPLE, "--set", "rounds=3")
+    assert re.search(r"waiting for people: ([1-9]) of round 3's \1 tasks", last.stderr), "of the round that waits"
 
 
 def test_run_watch_picks_answers_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
