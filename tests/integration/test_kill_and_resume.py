@@ -24,22 +24,22 @@ STAGES = ("ingest", "propose", "segment", "score", "select", "submit", "collect"
 BATCH = 4
 """`propose.batch` of the configuration: what an interrupted run may repeat."""
 HELD_OUT = 5
-"""Average precision needs every image at once: for evaluate the batch is the held-out split."""
+"""More than a batch, so that a kill can come between two."""
 BOUNDARIES = {"stage.started", "stage.made", "stage.finished"}
 REPEATED = (".batch", ".epoch", ".answered", "ledger.commit", "file.renamed")
 """Points that are killed at in their midst too, not only when they come first."""
 
 WORK = {
-    "ingest.sample": ("ingest", "", 64),
-    "propose.answered": ("propose", "images", BATCH),
-    "segment.answered": ("segment", "images", BATCH),
-    "score.made": ("score", "images", BATCH),
-    "collect.answer": ("collect", "", 1),
-    "folder.filled": ("merge", "", 1),
-    "train.epoch": ("train", "", 0),
-    "evaluate.batch": ("evaluate", "done", HELD_OUT),
+    "ingest:ingest.sample": ("ingest", "", 64),
+    "propose:propose.answered": ("propose", "images", BATCH),
+    "segment:segment.answered": ("segment", "images", BATCH),
+    "score:score.made": ("score", "images", BATCH),
+    "collect:collect.answer": ("collect", "", 1),
+    "merge:folder.filled": ("merge", "", 1),
+    "train:train.epoch": ("train", "", 0),
+    "evaluate:propose.answered": ("evaluate", "images", BATCH),
 }
-"""Event -> its stage, the datum that counts its items ("" for one), and how many a kill there may repeat."""
+"""Point -> its stage, the datum that counts its items ("" for one), and how many a kill there may repeat."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,8 @@ class Reference:
 def work_done(log: Sequence[tuple[str, dict[str, Any]]]) -> Counter[str]:
     done: Counter[str] = Counter()
     for point, data in log:
-        name = point.partition(":")[2]
-        if name in WORK:
-            done[name] += int(data[WORK[name][1]]) if WORK[name][1] else 1
+        if point in WORK:
+            done[point] += int(data[WORK[point][1]]) if WORK[point][1] else 1
     return done
 
 
