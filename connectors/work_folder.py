@@ -1,4 +1,4 @@
-"""What trainers keep in `work`, so that an interrupted training is resumed and a finished one is found.
+"""What peers keep in their work folders, so that an interrupted training is resumed and a finished one is found.
 
 `plan.json` says what is being trained; `result.json` is written last and says what came out. Both, like every
 file that a later call relies on, appear whole or not at all.
@@ -6,59 +6,29 @@ file that a later call relies on, appear whole or not at all.
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from pipeline.domain.rounds import ModelRef
 from pipeline.errors import BackendRejected
+from pipeline.files import whole_file
 
 __all__ = ["atomic_copy", "atomic_write", "claim", "file_sha256", "finished", "read_json", "write_result"]
 
 
 def atomic_write(path: Path, data: bytes) -> None:
-    """Create or replace `path`: temporary file beside it, fsync, rename, fsync of the folder."""
-    _atomically(path, lambda target: target.write(data))
+    """Create or replace `path`, whole or not at all. Raises OSError when the disk refuses."""
+    whole_file(path, lambda file: file.write(data))
 
 
 def atomic_copy(source: Path, path: Path) -> None:
     """The same for the contents of `source`, which are not read into memory at once."""
     with source.open("rb") as opened:
-        _atomically(path, lambda target: shutil.copyfileobj(opened, target))
-
-
-def _atomically(path: Path, fill: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{path.name}.unfinished-"
-    for left in path.parent.glob(f"{glob.escape(prefix)}*"):  # by a process that was killed
-        left.unlink(missing_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=prefix)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as target:
-            fill(target)
-            _flush(target)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _flush(target: BinaryIO) -> None:
-    target.flush()
-    os.fsync(target.fileno())
+        whole_file(path, lambda file: shutil.copyfileobj(opened, file))
 
 
 def file_sha256(path: Path) -> str:

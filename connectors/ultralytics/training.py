@@ -55,7 +55,7 @@ def run(overrides: Mapping[str, Any], work: Path, images: int, on_epoch: Callabl
 
     def set_up(trainer: Any) -> None:
         if trainer.device.type == "cpu":
-            # Same numbers, another order in memory: a third faster on a processor. Ultralytics does so on CUDA only.
+            # The same numbers in another order in memory, a third faster. Ultralytics does so on CUDA only.
             trainer.model.to(memory_format=torch.channels_last)
 
     trainer.add_callback("on_pretrain_routine_end", started)

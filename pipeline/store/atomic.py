@@ -1,27 +1,16 @@
-"""The only way a final file or folder comes into being: whole, or not at all.
-
-Write beside the target, flush to the disk, rename, flush the folder: the order that survives a crash on
-every file system (Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014).
-"""
+"""The workspace's way of writing: whole files and folders (`pipeline/files.py`); refusals name the path."""
 
 from __future__ import annotations
 
-import glob
-import os
-import shutil
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline import files
 from pipeline.errors import DataError
 from pipeline.events import Emit, silent
 
-__all__ = ["atomic_folder", "atomic_write", "is_unfinished", "make_folder", "sync_folder"]
-
-_UNFINISHED = ".unfinished-"
-_SYNCING = 8
+__all__ = ["atomic_folder", "atomic_write", "make_folder"]
 
 
 def atomic_write(path: Path, data: bytes, *, emit: Emit = silent) -> None:
@@ -30,24 +19,7 @@ def atomic_write(path: Path, data: bytes, *, emit: Emit = silent) -> None:
     Raises DataError, naming the path, when the disk refuses; nothing half-written is left behind then.
     """
     with _refusals_named(path):
-        _make_folder(path.parent)
-        _remove_unfinished(path)
-        temporary = path.with_name(f".{path.name}{_UNFINISHED}{uuid.uuid4().hex}")
-        try:
-            with temporary.open("xb") as file:
-                emit("file.created", path=str(path))
-                file.write(data)
-                emit("file.written", path=str(path))
-                file.flush()
-                os.fsync(file.fileno())
-                emit("file.synced", path=str(path))
-            temporary.replace(path)
-            emit("file.renamed", path=str(path))
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
-        emit("file.durable", path=str(path))
+        files.whole_file(path, lambda file: file.write(data), emit=emit)
 
 
 def atomic_folder(path: Path, fill: Callable[[Path], None], *, emit: Emit = silent) -> None:
@@ -56,31 +28,13 @@ def atomic_folder(path: Path, fill: Callable[[Path], None], *, emit: Emit = sile
     Raises DataError, naming the path, when the disk refuses, and whatever `fill` raises.
     """
     with _refusals_named(path):
-        _make_folder(path.parent)
-        _remove_unfinished(path)
-        if path.exists():
-            sync_folder(path.parent)
-            return
-        temporary = path.with_name(f".{path.name}{_UNFINISHED}{uuid.uuid4().hex}")
-        try:
-            temporary.mkdir()
-            emit("folder.created", path=str(path))
-            fill(temporary)
-            emit("folder.filled", path=str(path))
-            _sync_all([temporary, *temporary.rglob("*")])
-            emit("folder.synced", path=str(path))
-            temporary.replace(path)
-            emit("folder.renamed", path=str(path))
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        sync_folder(path.parent)
-        emit("folder.durable", path=str(path))
+        files.whole_folder(path, fill, emit=emit)
 
 
-def is_unfinished(path: Path) -> bool:
-    """Whether a killed process left this file or folder; the next write of its target removes it."""
-    return path.name.startswith(".") and _UNFINISHED in path.name
+def make_folder(path: Path) -> None:
+    """Make the folder if it is not there. Raises DataError, naming the path, when the disk refuses."""
+    with _refusals_named(path):
+        files.make_folder(path)
 
 
 @contextmanager
@@ -91,46 +45,3 @@ def _refusals_named(path: Path) -> Iterator[None]:
         raise DataError(
             f"could not be written: {exc.strerror or exc}; what was there before is unharmed", path=path
         ) from exc
-
-
-def make_folder(path: Path) -> None:
-    """Make the folder if it is not there. Raises DataError, naming the path, when the disk refuses."""
-    with _refusals_named(path):
-        _make_folder(path)
-
-
-def _make_folder(path: Path) -> None:
-    """Make a folder and its parents, durably: a file's name is no safer than those above it."""
-    if not path.is_dir():
-        _make_folder(path.parent)
-        path.mkdir(exist_ok=True)
-        sync_folder(path.parent)
-
-
-def _remove_unfinished(path: Path) -> None:
-    """What a killed process left of this very target."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}{_UNFINISHED}*"):
-        if left.is_dir():
-            shutil.rmtree(left)
-        else:
-            left.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_all(paths: Sequence[Path]) -> None:
-    """Flush many at once: a journal writes down together whatever waits together, some ten times as fast."""
-    with ThreadPoolExecutor(_SYNCING, thread_name_prefix="maskloop-sync") as pool:
-        for _ in pool.map(_sync, paths):
-            pass
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable: what a killed process renamed into it may not be yet."""
-    _sync(path)

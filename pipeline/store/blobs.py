@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pipeline.errors import LedgerCorrupt
 from pipeline.events import Emit, silent
-from pipeline.store.atomic import atomic_write, sync_folder
+from pipeline.files import sync_folder
+from pipeline.store.atomic import atomic_write
 
 __all__ = ["BlobStore"]
 

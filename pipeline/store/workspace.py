@@ -20,7 +20,8 @@ from pathlib import Path
 
 from pipeline.errors import LedgerCorrupt
 from pipeline.events import Emit, silent
-from pipeline.store.atomic import atomic_write, is_unfinished, make_folder
+from pipeline.files import is_unfinished
+from pipeline.store.atomic import atomic_write, make_folder
 from pipeline.store.blobs import BlobStore
 from pipeline.store.lease import alone_in, hold
 from pipeline.store.ledger import Ledger
