@@ -11,12 +11,11 @@ from connectors.folder.coco import annotation_ids
 from connectors.folder.tasks import Task
 from pipeline.domain.geometry import Box, SizeHW
 from pipeline.domain.mask import Mask
+from pipeline.domain.segmentation import is_number, segmentation_mask
 from pipeline.errors import DataError
 
 __all__ = ["Answer", "Outline", "parse_answer", "parse_json"]
 
-_HUGE = 1e9
-"""Beyond any image: a coordinate that is not below it is infinite, not a number, or damage."""
 _NAME_CHARACTERS = 100
 
 
@@ -143,30 +142,7 @@ def _mask(row: Mapping[str, Any], size_hw: SizeHW) -> Mask:
     segmentation = row.get("segmentation")
     if not segmentation:
         raise DataError("it is a box only: draw its outline (polygon or mask), or delete it")
-    if isinstance(segmentation, dict):
-        # Through the bitmap: runs of length zero would make two forms of one mask.
-        return Mask.from_bitmap(_run_lengths(segmentation, size_hw).bitmap())
-    return _polygons(segmentation, size_hw)
-
-
-def _polygons(value: Any, size_hw: SizeHW) -> Mask:
-    if not isinstance(value, list) or not all(isinstance(ring, list) for ring in value):
-        raise DataError("segmentation must be a list of polygons, or an object with size and counts")
-    for ring in value:
-        if len(ring) % 2 or not all(_is_number(item) for item in ring):
-            raise DataError(f"a polygon must be x, y pairs of numbers, not {ring!r:.120}")
-    return Mask.from_polygons(value, size_hw)
-
-
-def _run_lengths(value: Mapping[str, Any], size_hw: SizeHW) -> Mask:
-    size, counts = value.get("size"), value.get("counts")
-    if size != list(size_hw):
-        raise DataError(f"run lengths are for height x width {size!r:.80}, the image has {list(size_hw)}")
-    if isinstance(counts, str):
-        return Mask.from_rle(counts, size_hw)
-    if isinstance(counts, list) and all(_is_whole(run) for run in counts):
-        return Mask.from_runs(counts, size_hw)
-    raise DataError("counts must be COCO's compressed string, or a list of whole numbers")
+    return segmentation_mask(segmentation, size_hw)
 
 
 def _author(content: Mapping[str, Any]) -> str | None:
@@ -184,14 +160,10 @@ def _seconds(content: Mapping[str, Any]) -> float | None:
     seconds = content.get("seconds")
     if seconds is None:
         return None
-    if not _is_number(seconds) or seconds < 0:
+    if not is_number(seconds) or seconds < 0:
         raise DataError(f"'seconds' must be the time spent, not {seconds!r:.40}")
     return float(seconds)
 
 
 def _is_whole(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _HUGE

@@ -15,14 +15,12 @@ from typing import Any
 from pipeline.domain.geometry import Box, SizeHW
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Instance
+from pipeline.domain.segmentation import is_number, segmentation_mask
 from pipeline.errors import DataError
 from pipeline.formats.coco_index import CocoIndex, index_coco
 from pipeline.formats.labels import Found, LabelledImage, LabelProblem, Labels, imported
 
 __all__ = ["CocoLabels", "coco_bytes", "find_coco"]
-
-_HUGE = 1e9
-"""Beyond any image: a coordinate that is not below it is infinite, not a number, or damage."""
 
 
 @dataclass(frozen=True)
@@ -117,37 +115,12 @@ def _shape(row: Mapping[str, Any], size_hw: SizeHW) -> tuple[Box | None, Mask | 
     segmentation = row.get("segmentation")
     if not segmentation:
         return _box(row.get("bbox")).checked(size_hw), None
-    read = _run_lengths if isinstance(segmentation, dict) else _polygons
-    mask = read(segmentation, size_hw)
+    mask = segmentation_mask(segmentation, size_hw)
     return mask.box, mask
 
 
 def _box(value: Any) -> Box:
-    if not isinstance(value, list) or len(value) != 4 or not all(_is_number(item) for item in value):
+    if not isinstance(value, list) or len(value) != 4 or not all(is_number(item) for item in value):
         raise DataError(f"bbox must be four numbers x, y, width, height, not {value!r:.120}")
     x, y, width, height = (float(item) for item in value)
     return Box(x, y, x + width, y + height)
-
-
-def _polygons(value: Any, size_hw: SizeHW) -> Mask:
-    if not isinstance(value, list) or not all(isinstance(ring, list) for ring in value):
-        raise DataError("segmentation must be a list of polygons, or an object with size and counts")
-    for ring in value:
-        if len(ring) % 2 or not all(_is_number(item) for item in ring):
-            raise DataError(f"a polygon must be x, y pairs of numbers, not {ring!r:.120}")
-    return Mask.from_polygons(value, size_hw)
-
-
-def _run_lengths(value: Mapping[str, Any], size_hw: SizeHW) -> Mask:
-    size, counts = value.get("size"), value.get("counts")
-    if size != list(size_hw):
-        raise DataError(f"run lengths are for height x width {size!r:.80}, the image has {list(size_hw)}")
-    if isinstance(counts, str):
-        return Mask.from_rle(counts, size_hw)
-    if isinstance(counts, list) and all(isinstance(run, int) and not isinstance(run, bool) for run in counts):
-        return Mask.from_runs(counts, size_hw)
-    raise DataError("counts must be COCO's compressed string, or a list of whole numbers")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _HUGE
