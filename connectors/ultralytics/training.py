@@ -53,16 +53,19 @@ def run(overrides: Mapping[str, Any], work: Path, images: int, on_epoch: Callabl
         keep_checkpoint(trainer.last, work, epoch)
         on_epoch(Epoch(epoch, trainer.epochs, {name: float(value) for name, value in trainer.tloss.items()}))
 
-    def set_up(trainer: Any) -> None:
-        if trainer.device.type == "cpu":
-            # The same numbers in another order in memory, a third faster. Ultralytics does so on CUDA only.
-            trainer.model.to(memory_format=torch.channels_last)
-
     trainer.add_callback("on_pretrain_routine_end", started)
-    trainer.add_callback("on_train_start", set_up)
+    trainer.add_callback("on_train_start", _order_memory)
     trainer.add_callback("on_train_epoch_end", epoch_trained)
     trainer.add_callback("on_model_save", saved)
     trainer.train()
+
+
+def _order_memory(trainer: Any) -> None:
+    """The same numbers in another order in memory, a third faster; Ultralytics does so on CUDA only."""
+    import torch
+
+    if trainer.device.type == "cpu":
+        trainer.model.to(memory_format=torch.channels_last)
 
 
 def _trainer_class() -> Any:
