@@ -252,7 +252,8 @@ class Loop:
         for answer in collect(annotator, since, sample_of=samples.get, classes=self._classes, emit=self._emit):
             cursor = (pointer, answer.cursor)
             if isinstance(answer, Refused):
-                self._set_aside(answer.error)
+                if answer.sample_id in samples:
+                    self._set_aside(answer.error)
                 self._ledger.tasks.refuse(answer.task_id, cursor=cursor)
             else:
                 self._ledger.annotations.append(answer.annotation, task_id=answer.task_id, cursor=cursor)

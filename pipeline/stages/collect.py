@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from pipeline.domain.records import Annotation, OriginKind, Sample
-from pipeline.errors import DataError, ShapeMismatch
+from pipeline.errors import DataError, ShapeMismatch, SplitLeak
 from pipeline.events import Emit, silent
 from pipeline.ports import Annotator, Collected, Unusable
 
@@ -34,8 +34,9 @@ def collect(
     """Answers after the cursor `since`, one at a time, in the annotator's order.
 
     `sample_of(sample_id)` is None for an unknown sample. Refused are answers for unknown samples (DataError),
-    with a label that is no class (DataError), a mask of another size than the image (ShapeMismatch), or not
-    by a person (DataError); the answers after a refused one still come. Unusable ones are only told of.
+    for held-out ones (SplitLeak: nobody was asked, and their truth is frozen), with a label that is no class
+    (DataError), a mask of another size than the image (ShapeMismatch), or not by a person (DataError); the
+    answers after a refused one still come. Unusable ones are only told of.
     """
     for answer in annotator.collect(since):
         if isinstance(answer, Unusable):
@@ -56,6 +57,8 @@ def _check(annotation: Annotation, sample: Sample | None, classes: Collection[st
     sample_id = annotation.sample_id
     if sample is None:
         raise DataError("an answer came for a sample that this workspace does not know", sample_id=sample_id)
+    if sample.split != "train":
+        raise SplitLeak(f"an answer came for the held-out split {sample.split!r}", sample_id=sample_id)
     if annotation.origin.kind is not OriginKind.HUMAN:
         raise DataError(f"the answer is by {annotation.origin.name!r}, not by a person", sample_id=sample_id)
     if annotation.size_hw not in (None, sample.size_hw):

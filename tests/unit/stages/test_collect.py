@@ -8,7 +8,7 @@ import pytest
 from pipeline.domain.geometry import Box
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Annotation, Instance, Origin, OriginKind, State
-from pipeline.errors import DataError, ShapeMismatch
+from pipeline.errors import DataError, ShapeMismatch, SplitLeak
 from pipeline.ports import Collected, TaskItem
 from pipeline.stages.collect import Refused, collect
 from tests.fakes.people import CLASSES, NOW, SIZE_HW, sample
@@ -33,7 +33,7 @@ class Inbox:
 
 
 def collected(*annotations: Annotation, since: str | None = None) -> list[Collected | Refused]:
-    samples = {sample("a").id: sample("a")}
+    samples = {sample("a").id: sample("a"), "e" * 64: replace(sample("a"), id="e" * 64, split="val")}
     return list(collect(Inbox(*annotations), since, sample_of=samples.get, classes=CLASSES))
 
 
@@ -53,6 +53,7 @@ OTHER_SIZE = (SIZE_HW[0] + 1, SIZE_HW[1])
     ("annotation", "error", "reason"),
     [
         (replace(GOOD, sample_id="f" * 64), DataError, "does not know"),
+        (replace(GOOD, sample_id="e" * 64), SplitLeak, "held-out split 'val'"),
         (replace(GOOD, instances=(replace(DRAWN, label="disc"),)), DataError, "'disc' is no class"),
         (replace(GOOD, origin=Origin(OriginKind.MODEL, "yolo")), DataError, "not by a person"),
         (replace(GOOD, instances=(), size_hw=OTHER_SIZE), ShapeMismatch, "the image is"),
