@@ -13,6 +13,7 @@ from pipeline.errors import ConfigError
 __all__ = ["ANY_OTHER", "ClassTable", "class_table"]
 
 ANY_OTHER = "*"
+_TOLD = 10
 """In a class map: every model class that is neither named in the map nor has the name of a project's class."""
 
 
@@ -68,9 +69,11 @@ def class_table(names: Mapping[int, str], classes: Sequence[str], class_map: Map
         if target_name is not None:
             targets[number] = classes.index(target_name)
     if not (targets >= 0).any():
+        told = [*list(names.values())[:_TOLD], *(["…"] if len(names) > _TOLD else [])]
         raise ConfigError(
-            f"none of the model's classes ({', '.join(names.values())}) is one of the project's "
-            f"({', '.join(classes)}); map them, or use '*' for any",
+            f"none of the model's {len(names)} classes ({', '.join(told)}) is one of the project's "
+            f"({', '.join(classes)}): say which of yours each is, or what any is, as in class_map: "
+            f'{{"*": {classes[0]}}}',
             key="class_map",
         )
     return ClassTable(targets, len(classes))

@@ -24,7 +24,7 @@ rounds: 3
 detector:
   kind: ultralytics_yolo
   weights: yolo11n-seg.pt     # looked for here, in the workspace and in $MASKLOOP_WEIGHTS
-  class_map: {{}}               # the weights' class name: one of yours; "*" stands for every other name
+  class_map: {class_map}  # the weights' class name: one of yours; "*" stands for every other name
 segmenter:
   kind: grabcut               # needs no weights; for real work take `sam` with mobile_sam.pt
 annotator:
@@ -39,6 +39,8 @@ ingest:
   sources:
     - kind: images
       path: {images}
+  # `val` judges the models, and nobody is asked about it: only images that come with labels (sources of kind coco
+  # or yolo) can. Without any, every new model takes over unjudged; then ask about all images: train: 1, val: 0.
   split: {{train: 0.8, val: 0.2}}
 
 score:
@@ -68,6 +70,7 @@ def init(file: Path, images: Path, classes: str, name: str) -> None:
     text = TEMPLATE.format(
         name=_quoted(name),
         classes=", ".join(_quoted(part) for part in names),
+        class_map=f'{{"*": {_quoted(names[0])}}}' if len(names) == 1 else "{}",
         workspace=_quoted(f"runs/{re.sub(r'[^a-zA-Z0-9_-]+', '-', name).strip('-') or 'project'}"),
         images=_quoted(os.path.relpath(images, file.absolute().parent)),
     )

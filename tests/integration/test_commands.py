@@ -430,6 +430,13 @@ def test_init_writes_a_configuration_that_can_be_used(images: Path, tmp_path: Pa
     assert config.project.name == "../My: project"
     assert config.workspace == file.parent / "runs" / "My-project"
     assert config.ingest.sources[0].path == images
+    assert config.detector.settings["class_map"] == {}, "which is which only the person can say"
+
+
+def test_init_takes_every_object_for_the_only_class(images: Path, tmp_path: Path) -> None:
+    file = tmp_path / "loop.yaml"
+    assert pipeline("init", file, "--images", images, "--classes", "no").exit_code == 0
+    assert load_config(file).detector.settings["class_map"] == {"*": "no"}
 
 
 def test_init_overwrites_nothing(images: Path, tmp_path: Path) -> None:
