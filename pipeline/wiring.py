@@ -172,6 +172,9 @@ class House:
 
     def read_image(self, sample: Sample) -> Image:
         """The canonical frame of a sample. Raises ImageUnreadable if the file is gone or has changed."""
+        if not sample.path.is_file():
+            # A peer may remember a sample from before its file, or the whole workspace, was moved.
+            sample = self._workspace.ledger.samples.some([sample.id])[sample.id]
         copy = sample.path.is_relative_to(self._workspace.blobs.root)
         return read_frame(sample.path, sha256=None if copy else sample.id)
 
