@@ -183,16 +183,17 @@ class Loop:
 
     def _segment(self, number: int) -> Facts:
         boxes = self._segment_boxes()
+        facts = {"boxes": boxes, "by": self._peers.segmenter.name if boxes else None}
         upstream = self._facts(number, "propose")
         if not upstream["pool"]:
-            return {"boxes": boxes}
+            return facts
         name = fingerprint("segment", upstream["fingerprint"], *self._segmenting())
 
         def make(ids: Sequence[str]) -> dict[str, Predictions]:
             return self._masks(self._shelf.proposals(upstream["fingerprint"], ids))
 
         self._shelf.make_predictions(name, self._pool(), make)
-        return {"boxes": boxes, "fingerprint": name}
+        return facts | {"fingerprint": name}
 
     def _score(self, number: int) -> Facts:
         if not self._facts(number, "propose")["pool"]:
@@ -270,6 +271,7 @@ class Loop:
             self._histories(),
             self._box_masks(number),
             self._config.merge,
+            masks_by=self._facts(number, "segment").get("by") or "",
             emit=self._emit,
             quarantine=self._set_aside,
         )

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from pipeline.domain.dataset import DatasetEntry
 from pipeline.domain.mask import Mask
-from pipeline.domain.records import Annotation, Instance, OriginKind, Sample, State
+from pipeline.domain.records import Annotation, Instance, Origin, OriginKind, Sample, State
 from pipeline.errors import DataError, ShapeMismatch
 from pipeline.events import Emit, silent
 
@@ -42,6 +42,7 @@ def merge(
     settings: MergeSettings,
     emit: Emit = silent,
     *,
+    masks_by: str = "segmenter",
     quarantine: Callable[[DataError], None] | None = None,
 ) -> list[DatasetEntry]:
     """The version's entries, sorted by sample id, whatever order the revisions came in.
@@ -52,7 +53,8 @@ def merge(
       found nothing is no witness for that.
     - Rejected instances never enter. If another instance is in a state outside `settings.states`, the image
       is held back whole: it would teach that the object is background.
-    - An instance with a box only takes `masks_for_boxes(sample_id, instance_id)`.
+    - An instance with a box only takes `masks_for_boxes(sample_id, instance_id)`; its origin then names
+      `masks_by` too, because nobody has said that this mask is right.
 
     A sample that cannot enter (a box without a mask, a mask of another size than the image) is given to
     `quarantine` as a DataError with its id and left out; without `quarantine` the first one is raised.
@@ -69,7 +71,7 @@ def merge(
             held_back += 1
             continue
         try:
-            entries.append(_entry(sample, annotation, masks_for_boxes))
+            entries.append(_entry(sample, annotation, masks_for_boxes, masks_by))
         except DataError as problem:
             if quarantine is None:
                 raise
@@ -109,9 +111,12 @@ def _weight(annotation: Annotation) -> tuple[int, int]:
 
 
 def _entry(
-    sample: Sample, annotation: Annotation, masks_for_boxes: Callable[[str, str], Mask | None]
+    sample: Sample,
+    annotation: Annotation,
+    masks_for_boxes: Callable[[str, str], Mask | None],
+    masks_by: str,
 ) -> DatasetEntry:
-    instances = [_masked(sample, instance, masks_for_boxes) for instance in annotation.present]
+    instances = [_masked(sample, instance, masks_for_boxes, masks_by) for instance in annotation.present]
     return DatasetEntry(
         sample_id=sample.id,
         size_hw=sample.size_hw,
@@ -122,7 +127,9 @@ def _entry(
     )
 
 
-def _masked(sample: Sample, instance: Instance, masks_for_boxes: Callable[[str, str], Mask | None]) -> Instance:
+def _masked(
+    sample: Sample, instance: Instance, masks_for_boxes: Callable[[str, str], Mask | None], masks_by: str
+) -> Instance:
     mask = instance.mask if instance.mask is not None else masks_for_boxes(sample.id, instance.id)
     if mask is None or mask.area_px == 0:
         raise DataError(
@@ -135,4 +142,7 @@ def _masked(sample: Sample, instance: Instance, masks_for_boxes: Callable[[str, 
             f"the mask of instance {instance.id} is {mask.size_hw}, the image is {sample.size_hw}",
             sample_id=sample.id,
         )
-    return replace(instance, mask=mask)
+    if instance.mask is not None:
+        return instance
+    origin = Origin(instance.origin.kind, f"{instance.origin.name} + {masks_by}")
+    return replace(instance, mask=mask, origin=origin)

@@ -116,6 +116,15 @@ def test_a_box_takes_the_mask_that_was_made_for_it() -> None:
     assert entry.instances[0].box == BOX
 
 
+def test_a_mask_made_for_a_box_says_who_made_it() -> None:
+    made = Mask.from_box(Box(3, 4, 10, 11), SIZE)
+    history = [said(IMPORTED, 1, boxed("box"), LABEL)]
+    [entry] = merge([sample()], [history], lambda *_: made, MergeSettings(), masks_by="grabcut-1")
+    by_id = {one.id: one.origin for one in entry.instances}
+    assert by_id["box"] == Origin(IMPORTED, "labels.json + grabcut-1")
+    assert by_id[LABEL.id] == LABEL.origin, "the label file's own mask is its own"
+
+
 @pytest.mark.parametrize("mask", [None, Mask.empty(SIZE)])
 def test_a_box_without_a_mask_is_never_filled(mask: Mask | None) -> None:
     history = [said(IMPORTED, 1, boxed("box"))]
