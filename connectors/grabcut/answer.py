@@ -57,7 +57,7 @@ def _logits(result: Cut, prior: Bitmap, threshold: float) -> Logits:
     height, width = prior.shape
     scale = min(1.0, _LOGITS_SIDE / max(height, width))
     small = max(1, round(width * scale)), max(1, round(height * scale))
-    whole: npt.NDArray[np.float32] = np.where(prior, SURE, -SURE).astype(np.float32)
+    whole: npt.NDArray[np.float32] = np.where(prior, np.float32(SURE), np.float32(-SURE))
     whole[result.window.slices] = result.scores - threshold
     if scale == 1.0:
         return whole

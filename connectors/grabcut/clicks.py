@@ -18,6 +18,7 @@ from connectors.grabcut.region import (
     Task,
     Trimap,
     Window,
+    sample,
     spread,
 )
 from pipeline.domain.geometry import Box, Image, SizeHW
@@ -139,20 +140,24 @@ def _colours(
     )
     doubted = np.zeros(prior.shape, dtype=np.bool_)
     doubted[near.slices] = opened if removed else like_background
-    object_pixels = image[wide.slices][(prior & ~doubted)[wide.slices]]
+    object_pixels = sample(image[wide.slices], (prior & ~doubted)[wide.slices], _SAMPLES)
     if not len(object_pixels):
-        object_pixels = crop[known & ~like_background]
+        object_pixels = sample(crop, known & ~like_background, _SAMPLES)
     background = ~known & ~(opened if added else like_object)
-    background_pixels = crop[background if background.any() else ~known & ~like_object]
-    return _mixed(object_pixels, crop[like_object]), _mixed(background_pixels, crop[like_background])
+    if not background.any():
+        background = ~known & ~like_object
+    return (
+        _mixed(object_pixels, sample(crop, like_object, _SAMPLES)),
+        _mixed(sample(crop, background, _SAMPLES), sample(crop, like_background, _SAMPLES)),
+    )
 
 
 def _mixed(usual: Pixels, clicked: Pixels) -> Pixels:
     """A sample in which the clicked pixels count half as much as all others together, however few they are."""
-    return np.concatenate([_sample(usual, _SAMPLES), _sample(clicked, int(_CLICK_SHARE * _SAMPLES))])
+    return np.concatenate([_repeated(usual, _SAMPLES), _repeated(clicked, int(_CLICK_SHARE * _SAMPLES))])
 
 
-def _sample(pixels: Pixels, count: int) -> Pixels:
+def _repeated(pixels: Pixels, count: int) -> Pixels:
     """`count` pixels, evenly spaced, or repeated if there are fewer; none of none."""
     if not len(pixels):
         return pixels

@@ -24,6 +24,7 @@ __all__ = [
     "Window",
     "around_prior",
     "in_box",
+    "sample",
     "spread",
 ]
 
@@ -34,6 +35,9 @@ Trimap = npt.NDArray[np.uint8]
 """`uint8 (h, w)` of OpenCV's four labels."""
 
 SURELY_NOT, SURELY, PROBABLY_NOT, PROBABLY = cv2.GC_BGD, cv2.GC_FGD, cv2.GC_PR_BGD, cv2.GC_PR_FGD
+
+_ENOUGH = 1500
+_RING_PX, _RING_SHARE = 20.0, 0.2
 
 
 class Window(NamedTuple):
@@ -48,6 +52,13 @@ class Window(NamedTuple):
     def slices(self) -> tuple[slice, slice]:
         """Rows and columns, to index an image with."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def slices_in(self, outer: Window) -> tuple[slice, slice]:
+        """The same pixels where an array begins at the first pixel of `outer`, which holds this window."""
+        return (
+            slice(self.top - outer.top, self.bottom - outer.top),
+            slice(self.left - outer.left, self.right - outer.left),
+        )
 
     @property
     def size_hw(self) -> SizeHW:
@@ -66,8 +77,9 @@ class Window(NamedTuple):
 class Task:
     """One graph cut. The window's pixels take part as `trimap` says.
 
-    `object_pixels` and `background_pixels` are what the two colour models are fitted to; if either is empty
-    there is nothing to tell apart, and the trimap stands as it is. Outside the window the prior holds.
+    `object_pixels` and `background_pixels`, from anywhere in the image, are what the two colour models are fitted
+    to; if either is empty there is nothing to tell apart, and the trimap stands as it is. Outside the window the
+    prior holds.
     """
 
     window: Window
@@ -79,12 +91,13 @@ class Task:
 def in_box(image: Image, box: Box, margin: float, slack: float, reached: Sequence[tuple[int, int]] = ()) -> Task:
     """Object probably inside the box, background surely outside the box grown by `slack` of its sides.
 
-    The window reaches `margin` of the sides, and at least 6 pixels, beyond the box, and to every (x, y) pixel of
-    `reached`: from there the background's colours come. A box that fills the image leaves none; then they come
-    from outside the inscribed ellipse.
+    The background's colours come from within `margin` of the sides, and at least 6 pixels, around the box. A box
+    that fills the image leaves none; then they come from outside the inscribed ellipse. The window is smaller:
+    what may be object, a ring of sure background, and every (x, y) pixel of `reached`.
     """
     size_hw = (int(image.shape[0]), int(image.shape[1]))
-    window = Window.around(box, max(6.0, margin * box.width), max(6.0, margin * box.height), size_hw)
+    ring = max(_RING_PX, _RING_SHARE * max(box.width, box.height))
+    window = Window.around(box, slack * box.width + ring, slack * box.height + ring, size_hw)
     if reached:
         columns, rows = zip(*reached, strict=True)
         left, top = min(window.left, *columns), min(window.top, *rows)
@@ -93,15 +106,14 @@ def in_box(image: Image, box: Box, margin: float, slack: float, reached: Sequenc
     trimap = np.full(window.size_hw, SURELY_NOT, dtype=np.uint8)
     for share, label in ((slack, PROBABLY_NOT), (0.0, PROBABLY)):
         inner = Window.around(box, share * box.width, share * box.height, size_hw)
-        trimap[
-            inner.top - window.top : inner.bottom - window.top,
-            inner.left - window.left : inner.right - window.left,
-        ] = label
-    inside = trimap == PROBABLY
+        trimap[inner.slices_in(window)] = label
+    around = Window.around(box, max(6.0, margin * box.width), max(6.0, margin * box.height), size_hw)
+    inside = np.zeros(around.size_hw, dtype=np.bool_)
+    inside[Window.around(box, 0.0, 0.0, size_hw).slices_in(around)] = True
     if inside.all():
-        inside = _inscribed_ellipse(window.size_hw)
-    crop = image[window.slices]
-    return Task(window, trimap, crop[inside], crop[~inside])
+        inside = _inscribed_ellipse(around.size_hw)
+    seen = image[around.slices]
+    return Task(window, trimap, sample(seen, inside, _ENOUGH), sample(seen, ~inside, _ENOUGH))
 
 
 def around_prior(image: Image, prior: Bitmap, band: float) -> Task:
@@ -116,7 +128,15 @@ def around_prior(image: Image, prior: Bitmap, band: float) -> Task:
     sure = depth > min(reach, 0.5 * float(depth.max()))
     trimap = np.where(known, PROBABLY, PROBABLY_NOT).astype(np.uint8)
     trimap[sure], trimap[height > reach] = SURELY, SURELY_NOT
-    return Task(window, trimap, crop[known], crop[~known])
+    return Task(window, trimap, sample(crop, known, _ENOUGH), sample(crop, ~known, _ENOUGH))
+
+
+def sample(crop: Image, wanted: Bitmap, most: int) -> Pixels:
+    """At most `most` of the pixels that are wanted, evenly spaced; `wanted` is of the crop's size."""
+    numbers = np.flatnonzero(wanted)
+    chosen = numbers[:: max(1, -(-len(numbers) // most))]
+    rows, columns = np.divmod(chosen, wanted.shape[1])
+    return crop[rows, columns]
 
 
 def spread(bitmap: Bitmap, grow_px: float) -> Window:

@@ -35,7 +35,7 @@ class Settings(BaseModel):
     The background's colours come from `margin` of the box's sides around it; the object may reach `slack` of them
     over the box. A prior mask without clicks moves within `band` of the square root of its area. `iterations`
     fit the colour models again after each cut; 0 trusts the prompt. Windows over `max_side` pixels are cut at
-    a smaller scale.
+    a smaller scale, those that correct a prior mask over `prior_side`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,7 +44,8 @@ class Settings(BaseModel):
     slack: Annotated[float, Field(ge=0, le=1)] = 0.1
     band: Annotated[float, Field(gt=0, le=1)] = 0.1
     iterations: Annotated[int, Field(ge=0, le=20)] = 0
-    max_side: Annotated[int, Field(ge=16, le=4096)] = 256
+    max_side: Annotated[int, Field(ge=16, le=4096)] = 128
+    prior_side: Annotated[int, Field(ge=16, le=4096)] = 256
 
 
 def build(settings: Settings, _resources: Resources) -> Segmenter:
@@ -56,7 +57,7 @@ class _GrabCut:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        digest = hashlib.sha256(f"1 {settings.model_dump_json()}".encode()).hexdigest()
+        digest = hashlib.sha256(f"2 {settings.model_dump_json()}".encode()).hexdigest()
         self.name = f"grabcut-{digest[:12]}"
 
     def encode(self, images: Sequence[Image]) -> list[Encoding]:
@@ -95,7 +96,14 @@ class _GrabCut:
             result = settled(prior)
         else:
             settings = self._settings
-            result = cut(image, task, clicks, iterations=settings.iterations, max_side=settings.max_side)
+            result = cut(
+                image,
+                task,
+                clicks,
+                iterations=settings.iterations,
+                max_side=settings.prior_side if prior.any() else settings.max_side,
+                box=None if prior.any() else prompt.box,
+            )
         answers = [
             prediction(result, prior, prompt.box, threshold)
             for threshold in (_THRESHOLDS if multimask else (0.0,))

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from connectors.grabcut.colours import COMPONENTS, fit, log_likelihood
+from connectors.grabcut.colours import COMPONENTS, fit, log_likelihood, sharper
+from connectors.grabcut.region import sample
 from connectors.segmenters.grabcut import Settings, build
 from pipeline.domain.clicks import Click, next_click
 from pipeline.domain.geometry import Box, Image
@@ -173,3 +174,40 @@ def test_a_mixture_of_one_gaussian_is_that_gaussian() -> None:
     pixels = np.array([[10, 20, 30]], dtype=np.uint8)
     density = np.exp(log_likelihood(fit(pixels), pixels))
     np.testing.assert_allclose(density, (2 * np.pi * 4.0) ** -1.5)
+
+
+def test_a_sharper_mixture_keeps_its_means_and_falls_off_faster() -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.normal(120, 9, (300, 3)).clip(0, 255).astype(np.uint8)
+    usual = fit(pixels)
+    sharp = sharper(usual, 4.0)
+    np.testing.assert_array_equal(sharp[:, : 4 * COMPONENTS], usual[:, : 4 * COMPONENTS])
+    np.testing.assert_array_equal(4 * sharp[:, 4 * COMPONENTS :], usual[:, 4 * COMPONENTS :])
+    far = np.array([[200, 200, 200]], dtype=np.uint8)
+    assert log_likelihood(sharp, far) < log_likelihood(usual, far)
+
+
+def test_a_sample_is_of_wanted_pixels_evenly_spaced() -> None:
+    crop = np.arange(300, dtype=np.uint8)[:, None].repeat(3, axis=1)[:200].reshape(10, 20, 3)
+    wanted = crop[..., 0] >= 100
+    np.testing.assert_array_equal(sample(crop, wanted, 1000), crop[wanted])
+    np.testing.assert_array_equal(sample(crop, wanted, 25)[:, 0], np.arange(100, 200, 4))
+    assert sample(crop, np.zeros((10, 20), dtype=np.bool_), 5).shape == (0, 3)
+
+
+def test_a_thin_object_fills_its_box(segmenter: Segmenter) -> None:
+    """Smoothness alone would cut a thin cross's arms off."""
+    size_hw = (120, 160)
+    truth = np.zeros(size_hw, dtype=np.uint8)
+    cv2.line(truth, (40, 20), (120, 100), 1, 3)
+    cv2.line(truth, (120, 20), (40, 100), 1, 3)
+    cross = truth.astype(np.bool_)
+    rng = np.random.default_rng(0)
+    colours = np.full((*size_hw, 3), (90, 110, 90), dtype=np.float64)
+    colours[cross] = (140, 90, 80)
+    image = np.clip(colours + rng.normal(0, 14, colours.shape), 0, 255).astype(np.uint8)
+    box = Mask.from_bitmap(cross).box
+    assert box is not None
+    answer = ask(segmenter, image, Prompt(box=box))
+    assert answer.mask.box is not None
+    assert answer.mask.box.iou(box) > 0.8
