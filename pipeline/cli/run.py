@@ -77,6 +77,7 @@ def _run(
     with Progress(sys.stderr) as progress:
         emit = broadcast(progress)
         settings, opened, house = open_house(config, overrides, workspace=workspace, emit=emit)
+        told = 0
         while True:
             with opened.write_lock():
                 loop = Loop(settings, opened, house, emit=emit)
@@ -84,6 +85,9 @@ def _run(
                 state = _advance(loop, house, stage)
             if state is not RunState.WAITING or watch_s is None:
                 break
+            if loop.current_round != told:
+                told = loop.current_round
+                _say_waiting(told, opened, config, settings.annotator.kind, watching=True)
             time.sleep(watch_s)
     if stage is None or json_:
         show(settings, opened, config, json_=json_, idle=not progress.worked)
@@ -119,13 +123,14 @@ def _say_next(stage: str, number: int, settings: Config, config: Path, *, idle: 
         click.echo(f"all {settings.rounds} rounds are finished: pipeline status {config}")
 
 
-def _say_waiting(number: int, opened: Workspace, config: Path, annotator: str) -> None:
+def _say_waiting(number: int, opened: Workspace, config: Path, annotator: str, *, watching: bool = False) -> None:
     asked, missing = len(opened.ledger.tasks.of(number)), len(opened.ledger.tasks.unanswered(number))
     lines = [f"waiting for people: {missing} of round {number}'s {asked} tasks are unanswered ({annotator})"]
     guide = opened.root / "work" / f"annotators-{annotator}" / "README.txt"
     if guide.is_file():
         lines.append(f"  how to answer:   {short(guide)}")
-    lines += [f"  then go on:      pipeline run {config}", f"  or keep waiting: pipeline run {config} --watch"]
+    if not watching:
+        lines += [f"  then go on:      pipeline run {config}", f"  or keep waiting: pipeline run {config} --watch"]
     click.echo("\n".join(lines), err=True)
 
 

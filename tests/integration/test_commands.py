@@ -401,6 +401,8 @@ def test_run_watch_picks_answers_up(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert looks == [7.0, 7.0]
     assert json_of(result)["state"] == "done"
     assert result.stderr.count("round 1 of 1") == 1
+    assert result.stderr.count("waiting for people: 3 of round 1's 3") == 1, "said once, and not at every look"
+    assert str(root / "work" / "annotators-folder" / "README.txt") in result.stderr
 
 
 def test_watching_needs_a_time_between_looks() -> None:
