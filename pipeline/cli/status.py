@@ -157,6 +157,9 @@ def _places(opened: Workspace, config: Path) -> str:
         places.append(("models", opened.models))
     quarantined = len(opened.ledger.samples.quarantined())
     lines = [f"{name:<10}  {short(path)}" for name, path in places]
+    number = len(opened.ledger.rounds.all()) + 1
+    if missing := len(opened.ledger.tasks.unanswered(number)):
+        lines.append(f"{'waiting':<10}  for people: {missing} tasks of round {number} are unanswered")
     if quarantined:
         lines.append(f"{'set aside':<10}  {quarantined} files: `pipeline list quarantine {config}` shows why")
     return "\n".join(lines)

@@ -362,6 +362,8 @@ def test_run_ends_with_3_where_people_must_answer(tmp_path: Path) -> None:
     assert str(root / "work" / "annotators-folder" / "README.txt") in result.stderr
     assert f"pipeline run {TINY} --watch" in result.stderr
     assert json_of(pipeline("status", TINY, "--workspace", root, *PEOPLE, "--json"))["state"] == "waiting"
+    told = pipeline("status", TINY, "--workspace", root, *PEOPLE)
+    assert "waiting     for people: 3 tasks of round 1 are unanswered" in told.stdout
     waiting = pipeline("collect", TINY, "--workspace", root, *PEOPLE, "--json")
     assert waiting.exit_code == 3
     assert json_of(waiting)["state"] == "waiting"
