@@ -291,7 +291,10 @@ class Loop:
         return {"version": version.id, "images": len(entries), "counts": dict(version.counts), "tree": tree}
 
     def _train(self, number: int) -> Facts:
-        version, base = str(self._facts(number, "merge")["version"]), self._champion()
+        merged, base = self._facts(number, "merge"), self._champion()
+        version = str(merged["version"])
+        if not merged["counts"].get("split/train"):
+            raise ConfigError("no train image has labels yet: there is nothing to learn from", key="ingest.split")
         trainer, seed = self._peers.trainer, self._config.seed + number
         name = fingerprint("train", version, trainer.name, base.sha256 if base else None, seed)
         trained = train(

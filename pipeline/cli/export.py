@@ -62,7 +62,8 @@ def export(
         emit = broadcast(progress)
         emit("export.started", total=len(entries))
         atomic_folder(
-            out.absolute(), lambda fresh: write(entries, classes, _counted(paths.__getitem__, emit), fresh)
+            out.absolute(),
+            lambda fresh: write(entries, classes, _counted(paths.__getitem__, emit), fresh, link=False),
         )
     told = {"version": chosen, "images": len(entries), "format": format_, "folder": str(out)}
     click.echo(as_json(told) if json_ else f"{len(entries)} images of version {chosen[:12]} as {format_} in {out}")

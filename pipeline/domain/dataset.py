@@ -116,11 +116,16 @@ def instance_row(instance: Instance) -> dict[str, object]:
         "size_hw": list(instance.mask.size_hw) if instance.mask is not None else None,
         "origin": [instance.origin.kind.value, instance.origin.name],
         "state": instance.state.value,
-        "confidence": instance.confidence,
-        "predicted_iou": instance.predicted_iou,
-        "stability": instance.stability,
+        "confidence": _rounded(instance.confidence),
+        "predicted_iou": _rounded(instance.predicted_iou),
+        "stability": _rounded(instance.stability),
         "clicks": instance.clicks,
     }
+
+
+def _rounded(score: float | None) -> float | None:
+    """Six digits: what differs after them differs from one processor to the next."""
+    return None if score is None else round(score, 6)
 
 
 def parse_instance(row: Mapping[str, Any]) -> Instance:

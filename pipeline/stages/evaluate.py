@@ -19,7 +19,9 @@ class EvaluateSettings(BaseModel):
     """How a model is judged.
 
     `split` is the held-out split. `confidence` is the floor the detector is built with here: average
-    precision needs the doubtful detections too. A challenger must gain more than `min_gain` to be promoted.
+    precision needs the doubtful detections too. A challenger must gain more than `min_gain` to be promoted, in
+    mask or in box mAP50-95 as `by` says: where held-out masks were made from boxes by a segmenter, only boxes
+    are a person's word.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -27,6 +29,7 @@ class EvaluateSettings(BaseModel):
     split: Literal["val", "test"] = "val"
     confidence: float = Field(default=0.001, ge=0.0, le=1.0)
     min_gain: float = Field(default=0.0, ge=0.0, le=1.0)
+    by: Literal["mask", "box"] = "mask"
 
 
 def evaluate(
@@ -46,13 +49,13 @@ def evaluate(
 def better(candidate: Metrics, champion: Metrics | None, settings: EvaluateSettings) -> bool:
     """Whether `candidate` takes the champion's place. Both were measured on the same split.
 
-    A simple gate: mask mAP50-95 decides, box mAP50-95 where the split has no complete mask truth; the gain
+    A simple gate: mask mAP50-95 decides, or box mAP50-95 by choice and where not every truth has a mask; the gain
     must exceed `min_gain`, so a tie keeps the champion. It knows no confidence interval: on a small split a
     lucky model can win. A candidate without a figure never wins; without a champion any figure does.
     Where the split has no truth at all, no model can ever have a figure: then the newest, which has learnt
     from the most answers, takes over, or the loop would never use what people said.
     """
-    by_mask = candidate.mask_map50_95 is not None
+    by_mask = settings.by == "mask" and candidate.mask_map50_95 is not None
     challenge = candidate.mask_map50_95 if by_mask else candidate.box_map50_95
     if challenge is None:
         return candidate.instances == 0

@@ -34,7 +34,12 @@ CANNOT_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTS
 
 
 def export_yolo(
-    entries: Iterable[DatasetEntry], classes: Sequence[str], image_path: Callable[[str], Path], folder: Path
+    entries: Iterable[DatasetEntry],
+    classes: Sequence[str],
+    image_path: Callable[[str], Path],
+    folder: Path,
+    *,
+    link: bool = True,
 ) -> None:
     """Fill `folder` with images/{train,val,test}, labels/{train,val,test}, data.yaml and manifest.jsonl.
 
@@ -43,7 +48,8 @@ def export_yolo(
     on it without looking. A file is called by the first 16 digits of its sample id, with the suffix of what
     it really is; an image without instances gets an empty label file.
 
-    Images are hard links, copies where the file system allows none. A JPEG without its end marker becomes a
+    Images are hard links, copies where the file system allows none or with `link=False`: for folders that other
+    tools may write into. A JPEG without its end marker becomes a
     copy with one: Ultralytics would otherwise encode the file anew, and with it the version would change.
 
     Raises DataError, naming the sample, for an image that is missing or of a kind that trainers do not read,
@@ -52,7 +58,7 @@ def export_yolo(
     rows = list(entries)
     _make_folders(folder, [f"{kind}/{split}" for kind in ("images", "labels") for split in SPLITS])
     for entry, name in _named(rows, image_path):
-        _place(image_path(entry.sample_id), folder / "images" / entry.split / name)
+        _place(image_path(entry.sample_id), folder / "images" / entry.split / name, link=link)
         label = (folder / "labels" / entry.split / name).with_suffix(".txt")
         label.write_bytes(_label_text(entry, classes).encode())
     (folder / "data.yaml").write_bytes(data_yaml(classes).encode())
@@ -60,7 +66,12 @@ def export_yolo(
 
 
 def export_coco(
-    entries: Iterable[DatasetEntry], classes: Sequence[str], image_path: Callable[[str], Path], folder: Path
+    entries: Iterable[DatasetEntry],
+    classes: Sequence[str],
+    image_path: Callable[[str], Path],
+    folder: Path,
+    *,
+    link: bool = True,
 ) -> None:
     """Fill `folder` with images/{train,val,test}, annotations/instances_{train,val,test}.json and manifest.jsonl.
 
@@ -76,7 +87,7 @@ def export_coco(
         unknown = {instance.label for instance in entry.instances} - set(classes)
         if unknown:
             raise DataError(f"labels {sorted(unknown)} are not among the classes", sample_id=entry.sample_id)
-        _place(image_path(entry.sample_id), folder / "images" / entry.split / name)
+        _place(image_path(entry.sample_id), folder / "images" / entry.split / name, link=link)
         instances = tuple(sorted(entry.instances, key=lambda instance: instance.id))
         images[entry.split].append(LabelledImage(name, entry.size_hw, entry.split, instances))
     for split, labelled in images.items():
@@ -148,9 +159,12 @@ def _suffix(sample_id: str, path: Path) -> str:
     raise DataError(f"its image {path} is not a JPEG, PNG, WebP, BMP or TIFF file", sample_id=sample_id)
 
 
-def _place(source: Path, target: Path) -> None:
+def _place(source: Path, target: Path, *, link: bool) -> None:
     if target.suffix == ".jpg" and not _ends_as_jpeg(source):
         target.write_bytes(source.read_bytes() + JPEG_END)
+        return
+    if not link:
+        shutil.copyfile(source, target)
         return
     try:
         os.link(source, target)

@@ -235,6 +235,9 @@ def test_export_yolo(finished: Path, tmp_path: Path) -> None:
     assert list(names.values() if isinstance(names, dict) else names) == ["coin", "ring", "leaf", "star"]
     assert len([path for path in (out / "images").rglob("*") if path.is_file()]) == told["images"]
     assert tree_hash(out) == tree_hash(finished / "datasets" / told["version"][:16])
+    assert all(path.stat().st_nlink == 1 for path in (out / "images").rglob("*.*")), (
+        "other tools may write into it"
+    )
 
 
 def test_export_coco(finished: Path, tmp_path: Path) -> None:
@@ -243,6 +246,13 @@ def test_export_coco(finished: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "images of version" in result.stdout
     assert (out / "annotations" / "instances_train.json").is_file()
+
+
+def test_training_on_nothing_is_refused(tmp_path: Path) -> None:
+    split = "ingest.split={train: 0.0, val: 1.0}"
+    result = pipeline("run", TINY, "--workspace", tmp_path, "--set", split)
+    assert result.exit_code == 2
+    assert "no train image has labels" in result.stderr
 
 
 def test_export_overwrites_nothing(finished: Path, tmp_path: Path) -> None:

@@ -39,12 +39,15 @@ def read(path: Path) -> tuple[Found, Labels]:
 def test_polygons_run_lengths_and_boxes(tmp_path: Path) -> None:
     mask = Mask.from_box(Box(2, 3, 12, 9), (20, 30))
     plain = [63, *[6, 14] * 9, 6]
-    path = coco_file(tmp_path, [
-        {"segmentation": [[2, 3, 12, 3, 12, 9, 2, 9]]},
-        {"segmentation": {"size": [20, 30], "counts": mask.counts.decode()}, "bbox": [0, 0, 1, 1]},
-        {"segmentation": {"size": [20, 30], "counts": [*plain, 600 - sum(plain)]}},
-        {"bbox": [2, 3, 10, 6], "segmentation": [], "category_id": 9},
-    ])
+    path = coco_file(
+        tmp_path,
+        [
+            {"segmentation": [[2, 3, 12, 3, 12, 9, 2, 9]]},
+            {"segmentation": {"size": [20, 30], "counts": mask.counts.decode()}, "bbox": [0, 0, 1, 1]},
+            {"segmentation": {"size": [20, 30], "counts": [*plain, 600 - sum(plain)]}},
+            {"bbox": [2, 3, 10, 6], "segmentation": [], "category_id": 9},
+        ],
+    )
     found, labels = read(path)
     assert found.image == tmp_path / "a/x.png"
     assert labels.complete

@@ -77,9 +77,7 @@ def test_ids_depend_on_image_and_row_only() -> None:
 
 def test_ignored_names_are_neither_instances_nor_problems() -> None:
     text = "0 0.5 0.5 0.2 0.2\n1 0.5 0.5 0.2 0.2\n"
-    found, problems = parse_rows(
-        text, ["cat", "dog"], (50, 50), source=SOURCE, key="k", ignore=frozenset({"cat"})
-    )
+    found, problems = parse_rows(text, ["cat", "dog"], (50, 50), source=SOURCE, key="k", ignore=frozenset({"cat"}))
     assert [one.label for one in found] == ["dog"]
     assert problems == ()
 

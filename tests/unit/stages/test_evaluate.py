@@ -67,6 +67,12 @@ def test_better(candidate: Metrics, champion: Metrics | None, min_gain: float, w
     assert better(candidate, champion, EvaluateSettings(min_gain=min_gain)) is wins
 
 
+def test_boxes_decide_by_choice() -> None:
+    settings = EvaluateSettings(by="box")
+    assert better(figures(0.6, 0.1), figures(0.5, 0.4), settings)
+    assert not better(figures(0.5, 0.9), figures(0.5, 0.4), settings)
+
+
 def test_without_any_truth_the_newest_takes_over() -> None:
     nobody_knows = Metrics(10, 0, None, None, None, None, {})
     assert better(nobody_knows, nobody_knows, EvaluateSettings())
