@@ -76,7 +76,7 @@ def _bound(node: ast.stmt) -> list[str]:
     """Names that an assignment or an import at the top level binds."""
     match node:
         case ast.Assign():
-            return [target.id for target in node.targets if isinstance(target, ast.Name)]
+            return [part.id for target in node.targets for part in ast.walk(target) if isinstance(part, ast.Name)]
         case ast.AnnAssign(target=ast.Name(id=name)):
             return [name]
         case ast.Import() | ast.ImportFrom():
