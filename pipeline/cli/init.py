@@ -23,7 +23,7 @@ rounds: 3
 
 detector:
   kind: ultralytics_yolo
-  weights: yolo11n-seg.pt     # looked for here, in the workspace and in $MASKLOOP_WEIGHTS
+  weights: yolo11n-seg.pt     # from docs.ultralytics.com/models; put it beside this file (nothing is downloaded)
   class_map: {class_map}  # the weights' class name: one of yours; "*" stands for every other name
 segmenter:
   kind: grabcut               # needs no weights; for real work take `sam` with mobile_sam.pt
@@ -32,7 +32,7 @@ annotator:
 trainer:
   kind: ultralytics_yolo
   weights: yolo11n-seg.pt
-  epochs: 30
+  epochs: 30                  # on a laptop without a GPU start with 10 epochs at imgsz 320
   imgsz: 640
 
 ingest:
