@@ -57,7 +57,7 @@ class _GrabCut:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        digest = hashlib.sha256(f"2 {settings.model_dump_json()}".encode()).hexdigest()
+        digest = hashlib.sha256(f"3 {settings.model_dump_json()}".encode()).hexdigest()
         self.name = f"grabcut-{digest[:12]}"
 
     def encode(self, images: Sequence[Image]) -> list[Encoding]:

@@ -142,7 +142,7 @@ def test_a_run_is_killed_again_while_it_resumes(reference: Reference) -> None:
 
 def test_a_run_is_killed_before_any_act_on_a_file(reference: Reference) -> None:
     """Also where no event is told: in the peers' own files, and while the ledger comes into being."""
-    kills = [((number, 1),) for number in range(1, 240, 8)]
+    kills = [((number, 1),) for number in range(1, 200, 7)]
     assert complaints(survive(cases(reference, kills, "act")), reference) == []
 
 

@@ -211,3 +211,14 @@ def test_a_thin_object_fills_its_box(segmenter: Segmenter) -> None:
     answer = ask(segmenter, image, Prompt(box=box))
     assert answer.mask.box is not None
     assert answer.mask.box.iou(box) > 0.8
+
+
+def test_a_box_around_what_looks_like_its_surroundings_still_gets_a_mask(tmp_path: Path) -> None:
+    """Cells among cells: whoever drew the box says that something is there."""
+    image = np.full((80, 80, 3), 140, dtype=np.uint8)
+    image[::2, ::2] = 150
+    box = Box(30, 30, 50, 50)
+    segmenter = build(Settings(), resources(tmp_path))
+    ((prediction,),) = segmenter.decode(segmenter.encode([image])[0], [Prompt(box=box)])
+    assert prediction.mask.bitmap()[36:44, 36:44].all()
+    assert prediction.mask.area_px <= 26 * 26
