@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from pipeline.cli import main
+from pipeline.domain.geometry import Box
+from pipeline.domain.mask import Mask
+from pipeline.domain.prompts import Prompt, Proposal
+from pipeline.domain.rounds import Evidence, Finding
 from pipeline.wiring import FAMILIES
 from tests.architecture.sources import REPOSITORY
 
@@ -64,3 +71,32 @@ def test_every_folder_of_the_tree() -> None:
 def test_every_link_into_the_repository_leads_somewhere() -> None:
     targets = re.findall(r"\]\((?!https?://|#)([^)#]+)", readme())
     assert [target for target in targets if not (REPOSITORY / target).exists()] == []
+
+
+def example(heading: str) -> dict[str, Any]:
+    """What the first Python block under a heading defines."""
+    section = readme().partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    code = section.partition("```python\n")[2].partition("\n```")[0]
+    defined: dict[str, Any] = {}
+    exec(code, defined)
+    return defined
+
+
+def test_the_segmenter_of_the_example_segments() -> None:
+    module = example("Add a segmenter")
+    segmenter = module["build"](module["Settings"](), None)
+    image = np.full((40, 60, 3), 20, dtype=np.uint8)
+    cv2.circle(image, (30, 20), 10, (200, 210, 190), -1)
+    truth = Mask.from_bitmap(image[..., 0] > 100)
+    (encoding,) = segmenter.encode([image])
+    ((prediction,),) = segmenter.decode(encoding, [Prompt(box=Box(16, 6, 44, 34))])
+    assert prediction.mask == truth
+
+
+def test_the_measure_of_the_example_measures() -> None:
+    module = example("Add a measure")
+    boxes = [Box(0, 0, 1, 1), Box(0, 0, 100, 100)]
+    findings = tuple(Finding(Proposal(box, "coin", 0.5), None) for box in boxes)
+    small, large = module["measure"](Evidence("a", (100, 100), findings), np.random.default_rng(0))
+    assert (small, large) == (pytest.approx(0.99), 0.0)
+    assert 0.0 <= module["EMPTY"] <= 1.0
