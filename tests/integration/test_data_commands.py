@@ -1,0 +1,133 @@
+"""`pipeline export` and `pipeline verify`, as a person meets them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.stages.export import tree_hash
+from tests.integration.commands import TINY, json_of, pipeline
+
+# --- export ---------------------------------------------------------------------------------------------------
+
+
+def test_export_yolo(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out" / "yolo"
+    told = json_of(pipeline("export", TINY, "--workspace", finished, "--out", out, "--json"))
+    assert (told["format"], told["folder"]) == ("yolo", str(out))
+    names = yaml.safe_load((out / "data.yaml").read_text())["names"]
+    assert list(names.values() if isinstance(names, dict) else names) == ["coin", "ring", "leaf", "star"]
+    assert len([path for path in (out / "images").rglob("*") if path.is_file()]) == told["images"]
+    assert tree_hash(out) == tree_hash(finished / "datasets" / told["version"][:16])
+    assert all(path.stat().st_nlink == 1 for path in (out / "images").rglob("*.*")), (
+        "other tools may write into it"
+    )
+
+
+def test_export_coco(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "coco"
+    result = pipeline("export", TINY, "--workspace", finished, "--out", out, "--format", "coco")
+    assert result.exit_code == 0
+    assert "images of version" in result.stdout
+    assert (out / "annotations" / "instances_train.json").is_file()
+
+
+def test_export_overwrites_nothing(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    result = pipeline("export", TINY, "--workspace", finished, "--out", tmp_path / "taken")
+    assert result.exit_code == 2
+    assert "--out: " in result.stderr
+    assert "nothing is overwritten" in result.stderr
+    assert list((tmp_path / "taken").iterdir()) == []
+
+
+def test_export_of_a_version(finished: Path, tmp_path: Path) -> None:
+    def out(name: str, version: str) -> tuple[str | Path, ...]:
+        return ("export", TINY, "--workspace", finished, "--out", tmp_path / name, "--version", version)
+
+    versions = [folder.name for folder in (finished / "datasets").iterdir()]
+    told = json_of(pipeline(*out("one", versions[0][:9]), "--json"))
+    assert told["version"].startswith(versions[0])
+    unknown = pipeline(*out("two", "zz"))
+    assert unknown.exit_code == 2
+    assert "no dataset version starts with 'zz'" in unknown.stderr
+    assert all(version[:12] in unknown.stderr for version in versions)
+    assert pipeline(*out("three", "")).exit_code == 2
+
+
+def test_export_before_there_is_a_version(tmp_path: Path) -> None:
+    place = ("--workspace", tmp_path / "ws")
+    assert "is no workspace yet" in pipeline("export", TINY, *place, "--out", tmp_path / "x").stderr
+    pipeline("ingest", TINY, *place)
+    result = pipeline("export", TINY, *place, "--out", tmp_path / "x")
+    assert result.exit_code == 2
+    assert "there is no dataset version yet" in result.stderr
+
+
+# --- verify ---------------------------------------------------------------------------------------------------
+
+
+def _one(folder: Path, pattern: str) -> Path:
+    """The first file with anything in it."""
+    return min(path for path in folder.glob(pattern) if path.is_file() and path.stat().st_size)
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+
+
+def test_verify_of_a_whole_workspace(finished: Path) -> None:
+    result = pipeline("verify", TINY, "--workspace", finished)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.endswith("everything is whole\n")
+    assert json_of(pipeline("verify", TINY, "--workspace", finished, "--json"))["damaged"] == []
+    assert sorted((finished / "work").glob("verify-*")) == []
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "blobs/*/*",
+        "shards/**/*.parquet",
+        "models/*",
+        "scenes/*.png",
+        "datasets/*/manifest.jsonl",
+        "datasets/*/data.yaml",
+        "datasets/*/labels/train/*.txt",
+        "datasets/*/images/val/*.png",
+    ],
+)
+def test_verify_names_the_file_of_a_flipped_byte(pattern: str, finished: Path) -> None:
+    damaged = _one(finished, pattern)
+    _flip(damaged)
+    result = pipeline("verify", TINY, "--workspace", finished)
+    assert result.exit_code == 1
+    told = [line.split()[1].rstrip(":") for line in result.stdout.splitlines() if line.startswith("damaged")]
+    assert os.path.relpath(damaged) in [os.path.relpath(path) for path in told]
+    assert result.stdout.count(f"{damaged}:") <= 1
+
+
+def test_verify_names_what_is_gone_and_what_does_not_belong(finished: Path) -> None:
+    version = min((finished / "datasets").iterdir())
+    gone, stranger = _one(version, "labels/train/*.txt"), version / "labels" / "train.cache"
+    gone.unlink()
+    stranger.write_text("x")
+    rows = json_of(pipeline("verify", TINY, "--workspace", finished, "--json"))["damaged"]
+    assert {row["path"]: row["reason"] for row in rows} == {
+        str(gone): "is gone from the training folder",
+        str(stranger): "does not belong into the training folder",
+    }
+
+
+def test_verify_names_a_folder_that_is_gone(finished: Path) -> None:
+    version = min((finished / "datasets").iterdir())
+    shutil.rmtree(version)
+    result = pipeline("verify", TINY, "--workspace", finished)
+    assert result.exit_code == 1
+    assert f"{version}: the training folder of a dataset version is gone" in result.stdout
