@@ -328,7 +328,7 @@ class Loop:
             "champion": before or START,
             "promoted": promoted,
             "truth": metrics.instances,
-            "standing": _figures(standing),
+            "standing": standing.headline(),
         }
 
     # --- what the stages share ----------------------------------------------------------------------------
@@ -356,12 +356,8 @@ class Loop:
 
     def _segment_boxes(self) -> str | None:
         """Imported labels that are boxes only get their masks from the segmenter, once."""
-        bare = {row.sample_id: _bare(row) for row in self._ledger.annotations.imported()}
-        asked = {
-            sample_id: [Proposal(row.box, row.label, 1.0) for row in rows]
-            for sample_id, rows in bare.items()
-            if rows
-        }
+        bare = self._bare()
+        asked = {key: [Proposal(row.box, row.label, 1.0) for row in rows] for key, rows in bare.items()}
         if not asked:
             return None
         name = fingerprint("boxes", *self._segmenting())
@@ -375,7 +371,7 @@ class Loop:
     def _box_masks(self, number: int) -> Callable[[str, str], Mask | None]:
         """The mask that was made for a box-only instance, by sample and instance id."""
         name = self._facts(number, "segment")["boxes"]
-        bare = {row.sample_id: _bare(row) for row in self._ledger.annotations.imported()} if name else {}
+        bare = self._bare() if name else {}
         made = self._shelf.predictions(name, sorted(bare), stage="boxes") if name else {}
         masks = {
             (sample_id, instance.id): prediction.mask
@@ -384,6 +380,14 @@ class Loop:
             if prediction is not None
         }
         return lambda sample_id, instance_id: masks.get((sample_id, instance_id))
+
+    def _bare(self) -> dict[str, list[Instance]]:
+        """By sample, the imported instances of which only the box is known; samples without any are left out."""
+        found = {
+            row.sample_id: [instance for instance in row.instances if instance.mask is None]
+            for row in self._ledger.annotations.imported()
+        }
+        return {sample_id: rows for sample_id, rows in found.items() if rows}
 
     def _masks(self, proposals: Mapping[str, Sequence[Proposal]]) -> dict[str, Predictions]:
         """Ask the segmenter about every proposal; an image without any is not even read."""
@@ -484,12 +488,3 @@ class Loop:
         if problem.sample_id is None:
             raise problem
         self._shelf.set_aside(problem.sample_id, problem.reason)
-
-
-def _figures(metrics: Metrics) -> dict[str, float | None]:
-    return {name: getattr(metrics, name) for name in ("box_map50", "box_map50_95", "mask_map50", "mask_map50_95")}
-
-
-def _bare(annotation: Annotation) -> list[Instance]:
-    """The instances of which only the box is known."""
-    return [instance for instance in annotation.instances if instance.mask is None]

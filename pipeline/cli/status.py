@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipeline.domain.rounds import Round, RunState
     from pipeline.store.workspace import Workspace
 
-__all__ = ["figures", "show", "status", "summary", "table"]
+__all__ = ["show", "status", "summary", "table"]
 
 COLUMNS = (
     ("", "round"),
@@ -70,7 +70,7 @@ def summary(settings: Config, opened: Workspace) -> dict[str, Any]:
             "clicks": row.clicks,
             "human_seconds": round(row.human_seconds, 1),
             "promoted": row.promoted,
-            "metrics": figures(row.metrics),
+            "metrics": row.metrics.headline(),
         }
         for row in opened.ledger.rounds.all()
     ]
@@ -94,11 +94,6 @@ def _report(
 def _start(opened: Workspace) -> dict[str, Any] | None:
     """The figures of the starting weights, once they have been judged."""
     return (opened.ledger.rounds.marked(1, "evaluate") or {}).get("standing")
-
-
-def figures(metrics: Any) -> dict[str, float | None]:
-    """The four headline figures of a `Metrics`."""
-    return {name: getattr(metrics, name) for name in ("box_map50", "box_map50_95", "mask_map50", "mask_map50_95")}
 
 
 def _state(settings: Config, opened: Workspace) -> RunState:
@@ -138,7 +133,7 @@ def table(settings: Config, opened: Workspace) -> str:
 
 def _row(row: Round) -> list[str]:
     counts = (row.round, row.labelled, row.instances, row.clicks, round(row.human_seconds))
-    return [*(str(count) for count in counts), *(_score(value) for value in figures(row.metrics).values())]
+    return [*(str(count) for count in counts), *(_score(value) for value in row.metrics.headline().values())]
 
 
 def _score(value: float | None) -> str:

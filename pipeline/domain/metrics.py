@@ -34,3 +34,8 @@ class Metrics:
     mask_map50: float | None
     mask_map50_95: float | None
     per_class: Mapping[str, ClassMetrics]
+
+    def headline(self) -> dict[str, float | None]:
+        """The four figures of the whole split, by name."""
+        names = ("box_map50", "box_map50_95", "mask_map50", "mask_map50_95")
+        return {name: getattr(self, name) for name in names}
