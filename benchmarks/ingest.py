@@ -101,6 +101,7 @@ def build_executor(work: Path) -> Executor:
         read_image=unused,
         truth=unused,
         segmenter=unused,
+        build_segmenter=unused,
         now=lambda: datetime.now(UTC),
     )
     return threads.build(threads.Settings(workers=2), lent)

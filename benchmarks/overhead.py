@@ -60,6 +60,7 @@ def resources(weights: Path, classes: tuple[str, ...], work: Path) -> Resources:
         read_image=unused,
         truth=lambda _: None,
         segmenter=unused,
+        build_segmenter=unused,
         now=lambda: datetime.now(UTC),
     )
 

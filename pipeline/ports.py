@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -110,18 +110,33 @@ class Embedder(Protocol):
 
 
 class Segmenter(Protocol):
-    """Stateless, and safe from many threads."""
+    """Stateless, and safe from many threads.
+
+    `fingerprint` is that of its encodings: kind, weights digest and preprocessing. `storable` is False where
+    encoding an image again costs less than reading its encoding back.
+    """
 
     name: str
+    fingerprint: str
+    storable: bool
 
     def encode(self, images: Sequence[Image]) -> list[Encoding]:
-        """Slow, once per image."""
+        """Slow, once per image; each encoding depends on its own image alone."""
         ...
 
     def decode(
-        self, encoding: Encoding, prompts: Sequence[Prompt], *, multimask: bool = False
+        self,
+        encoding: Encoding,
+        prompts: Sequence[Prompt],
+        *,
+        multimask: bool | None = None,
+        mask_threshold: float = 0.0,
     ) -> list[list[MaskPrediction]]:
-        """Fast; one entry per prompt, in order: one candidate, or several ranked by predicted IoU."""
+        """Fast; one entry per prompt, in order: one candidate, or several ranked by predicted IoU.
+
+        `multimask` None asks for several where the prompt `is_ambiguous`, and for one elsewhere. Pixels whose
+        logit is over `mask_threshold` are object: lower is wider.
+        """
         ...
 
 
@@ -177,7 +192,9 @@ class Resources:
 
     `find_weights(name)` returns a path or raises WeightsUnavailable with every place searched.
     `truth(sample_id)` is known in simulations only; None where nothing is known about the sample.
-    `read_image(sample)` gives the canonical frame. `work` is a folder that the peer may keep things in.
+    `read_image(sample)` gives the canonical frame. `segmenter()` is the run's own, and `build_segmenter(kind,
+    settings)` makes another, for peers that are made of peers: it raises ConfigError for wrong settings.
+    `work` is a folder that the peer may keep things in.
     `now()` is the time, UTC.
     """
 
@@ -188,4 +205,5 @@ class Resources:
     read_image: Callable[[Sample], Image]
     truth: Callable[[str], tuple[Instance, ...] | None]
     segmenter: Callable[[], Segmenter]
+    build_segmenter: Callable[[str, Mapping[str, Any]], Segmenter]
     now: Callable[[], datetime]

@@ -34,6 +34,7 @@ __all__ = [
     "FAMILIES",
     "House",
     "Listed",
+    "checked_peer",
     "find_weights",
     "is_workspace",
     "list_family",
@@ -126,6 +127,19 @@ def _peer_settings(
         return None
 
 
+def checked_peer(family: str, kind: str, settings: Mapping[str, Any]) -> tuple[Any, BaseModel]:
+    """A peer's module and its settings. Raises ConfigError, UnknownPeer and MissingExtra among them."""
+    problems: list[Problem] = []
+    checked = _peer_settings(family, kind, settings, problems)
+    raise_problems(problems, None)
+    module = peer_module(family, kind)
+    for extra, packages in module.REQUIRES.items():
+        for package in packages:
+            if importlib.util.find_spec(package) is None:
+                raise MissingExtra(extra, needed_by=f"{family} {kind!r}", package=package)
+    return module, cast(BaseModel, checked)
+
+
 def find_weights(name: str, places: Sequence[Path]) -> Path:
     """A weights file by path, or by name in `places`. Raises WeightsUnavailable with every place searched."""
     named = Path(name).expanduser()
@@ -193,15 +207,11 @@ class House:
     def _peer(self, family: str) -> tuple[Any, BaseModel]:
         """The chosen peer's module and settings. Raises ConfigError, MissingExtra among them."""
         chosen: PeerConfig = getattr(self._config, family)
-        problems: list[Problem] = []
-        settings = _peer_settings(family, chosen.kind, chosen.settings, problems)
-        raise_problems(problems, None)
-        module = peer_module(family, chosen.kind)
-        for extra, packages in module.REQUIRES.items():
-            for package in packages:
-                if importlib.util.find_spec(package) is None:
-                    raise MissingExtra(extra, needed_by=f"{family} {chosen.kind!r}", package=package)
-        return module, cast(BaseModel, settings)
+        return checked_peer(family, chosen.kind, chosen.settings)
+
+    def _build_segmenter(self, kind: str, settings: Mapping[str, Any]) -> Segmenter:
+        module, checked = checked_peer("segmenter", kind, settings)
+        return cast(Segmenter, module.build(checked, self._resources("segmenter", kind)))
 
     def _build(self, family: str, **more: object) -> object:
         module, settings = self._peer(family)
@@ -217,6 +227,7 @@ class House:
             read_image=self.read_image,
             truth=self._workspace.ledger.samples.truth,
             segmenter=lambda: self.segmenter,
+            build_segmenter=self._build_segmenter,
             now=self._now,
         )
 

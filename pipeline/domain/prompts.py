@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +42,8 @@ class Prompt:
     """What is said about ONE object: at least one of a box, points, a prior or a text.
 
     `points_xy` are (x, y) pixels; `point_labels` has one True (on the object) or False (off it) for each.
-    `prior` is the last answer's logits, or any existing mask of the image.
+    `prior` is the last answer's logits, or any existing mask of the image. `label` is the class of the object,
+    where it is known; it comes back with the mask and changes nothing else.
     """
 
     box: Box | None = None
@@ -50,6 +51,7 @@ class Prompt:
     point_labels: tuple[bool, ...] = ()
     prior: Logits | Mask | None = None
     text: str | None = None
+    label: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.points_xy) != len(self.point_labels):
@@ -61,6 +63,12 @@ class Prompt:
         if not np.isfinite(np.asarray(self.points_xy, dtype=np.float64)).all():
             raise DataError("a point is not finite")
 
+    @property
+    def is_ambiguous(self) -> bool:
+        """One positive point and nothing else: it may mean a part, an object or a group (Kirillov et al., "Segment
+        Anything", ICCV 2023), so that several candidates are worth having."""
+        return self.box is None and self.prior is None and not self.text and self.point_labels == (True,)
+
     def checked(self, size_hw: SizeHW) -> Prompt:
         """The prompt with its box clipped to the image. Raises DataError for points or boxes outside it,
         ShapeMismatch for a prior mask of another size."""
@@ -71,7 +79,7 @@ class Prompt:
         if isinstance(self.prior, Mask) and self.prior.size_hw != size_hw:
             raise ShapeMismatch(f"prior mask is {self.prior.size_hw}, the image is {size_hw}")
         box = self.box.checked(size_hw) if self.box is not None else None
-        return Prompt(box, self.points_xy, self.point_labels, self.prior, self.text)
+        return replace(self, box=box)
 
 
 @dataclass(frozen=True)
@@ -79,13 +87,14 @@ class MaskPrediction:
     """A segmenter's answer to one prompt: the mask at the image's own size.
 
     `predicted_iou` and `stability` lie in [0, 1]; an empty mask means "no mask here". `logits` can be
-    given back as the prior of the next prompt, None where the segmenter has none.
+    given back as the prior of the next prompt, None where the segmenter has none. `label` is the prompt's.
     """
 
     mask: Mask
     predicted_iou: float
     stability: float
     logits: Logits | None = None
+    label: str | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ import pytest
 from connectors.ultralytics.runtime import load
 from pipeline.domain.records import Instance
 from pipeline.errors import WeightsUnavailable
-from pipeline.ports import Resources
+from pipeline.ports import Resources, Segmenter
+from pipeline.wiring import checked_peer
 
 CLASSES = ("disc", "square")
 
@@ -126,6 +127,11 @@ def resources_for(
     def unused(*_: object) -> NoReturn:
         raise NotImplementedError("these tests lend no such thing")
 
+    def build(kind: str, settings: Mapping[str, Any]) -> Segmenter:
+        module, checked = checked_peer("segmenter", kind, settings)
+        segmenter: Segmenter = module.build(checked, resources_for(work, weights=weights, classes=classes))
+        return segmenter
+
     return Resources(
         classes=classes,
         seed=0,
@@ -134,5 +140,6 @@ def resources_for(
         read_image=unused,
         truth=truth,
         segmenter=unused,
+        build_segmenter=build,
         now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
     )

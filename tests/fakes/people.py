@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from pipeline.domain.geometry import Box
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Instance, Origin, OriginKind, Sample, Split, State
 from pipeline.domain.rounds import Uncertainty
-from pipeline.errors import WeightsUnavailable
+from pipeline.errors import UnknownPeer, WeightsUnavailable
 from pipeline.ports import Annotator, Collected, Resources, Segmenter, TaskItem
 from tests.fakes.brush import BrushSegmenter
 
@@ -65,6 +66,9 @@ def resources(
     def no_weights(name: str) -> Path:
         raise WeightsUnavailable(name, [work])
 
+    def no_segmenter(kind: str, _settings: Mapping[str, Any]) -> NoReturn:
+        raise UnknownPeer("segmenter", kind, ())
+
     return Resources(
         classes=CLASSES,
         seed=seed,
@@ -73,6 +77,7 @@ def resources(
         read_image=lambda of: np.zeros((*of.size_hw, 3), dtype=np.uint8),
         truth=known.get,
         segmenter=segmenter,
+        build_segmenter=no_segmenter,
         now=lambda: NOW,
     )
 

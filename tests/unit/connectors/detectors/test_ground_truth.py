@@ -45,7 +45,7 @@ def resources(seed: int = 0) -> Resources:
         raise NotImplementedError("the detector needs truth alone")
 
     return Resources(
-        CLASSES, seed, Path(), unused, unused, truth, unused, lambda: datetime(2026, 1, 1, tzinfo=UTC)
+        CLASSES, seed, Path(), unused, unused, truth, unused, unused, lambda: datetime(2026, 1, 1, tzinfo=UTC)
     )
 
 
