@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 # uv shares installed files between environments (hard links) where it works; pip is the way that always works.
 UV_VERSION := 0.13.8
 CONFIG ?= configs/demo.yaml
+EXTRAS := ultralytics,segment-anything,sam3,text,serve,remote,engines,test,lint
 
 # Real images and weights, for tests, benchmarks and the configurations that name them.
 ifneq ($(wildcard ../shared/data),)
@@ -27,10 +28,10 @@ $(VENV)/installed: pyproject.toml constraints.txt overrides.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) || echo "uv is not to be had here: pip does it all"
 	@if $(BIN)/uv --version >/dev/null 2>&1 && \
 	   VIRTUAL_ENV=$(VENV) SSL_CERT_FILE=$${SSL_CERT_FILE:-$${PIP_CERT:-}} $(BIN)/uv pip install --quiet \
-	     --constraints constraints.txt --overrides overrides.txt --editable '.[ultralytics,test,lint]'; then \
+	     --constraints constraints.txt --overrides overrides.txt --editable '.[$(EXTRAS)]'; then \
 	  echo "installed with uv"; \
 	else \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[ultralytics,test,lint]' && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]' && \
 	  $(BIN)/python -m pip uninstall --quiet --yes opencv-python && \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --force-reinstall --no-deps opencv-python-headless; \
 	fi
