@@ -144,7 +144,7 @@ CANDIDATES: Mapping[Engine, Candidate] = MappingProxyType(
         "onnxruntime": Candidate(_onnxruntime, ("onnxruntime", "onnx"), ("fp32",)),
     }
 )
-"""torch.compile is not among them: it compiles MobileSAM's encoder for 40 to 55 s, and is slower than all but eager."""
+"""Not torch.compile: it takes 40 to 55 s for MobileSAM's encoder, and is then slower than all but eager."""
 
 
 def _as_tuple(made: Any) -> tuple[Any, ...]:

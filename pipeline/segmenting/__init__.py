@@ -1,0 +1,1 @@
+"""What the house adds to every segmenter: care, memory, refinement by clicks, and a predictor for notebooks."""
