@@ -17,8 +17,10 @@ _LOGITS_SIDE = 256
 _OFFSET = 1.0
 
 
-def prediction(result: Cut, prior: Bitmap, box: Box | None, threshold: float) -> MaskPrediction:
-    """The mask where scores exceed `threshold`; beyond the window it is `prior`.
+def prediction(
+    result: Cut, prior: Bitmap, box: Box | None, threshold: float, mask_threshold: float = 0.0
+) -> MaskPrediction:
+    """The mask where scores exceed `threshold` by more than `mask_threshold`; beyond the window it is `prior`.
 
     `predicted_iou` is a heuristic and no estimate of a network: the share of open pixels that the colours alone
     would put on the same side; if a box was asked for, the geometric mean of that and of the box's IoU with the
@@ -30,16 +32,15 @@ def prediction(result: Cut, prior: Bitmap, box: Box | None, threshold: float) ->
     bitmap = np.zeros(prior.shape, dtype=np.bool_, order="F")
     bitmap[...] = prior
     beyond_px = int(prior.sum()) - int(prior[rows, columns].sum())
-    inside = result.scores > threshold
+    edge = threshold + mask_threshold
+    inside = result.scores > edge
     bitmap[rows, columns] = inside
     mask, logits = Mask.from_bitmap(bitmap), _logits(result, prior, threshold)
     if mask.box is None:
         return MaskPrediction(mask, 0.0, 0.0, logits)
     agreement = _agreement(result.scores, inside)
     quality = agreement if box is None else float(np.sqrt(agreement * box.iou(mask.box)))
-    tight_px, wide_px = (
-        int((result.scores > threshold + offset).sum()) + beyond_px for offset in (_OFFSET, -_OFFSET)
-    )
+    tight_px, wide_px = (int((result.scores > edge + offset).sum()) + beyond_px for offset in (_OFFSET, -_OFFSET))
     return MaskPrediction(mask, quality, tight_px / wide_px, logits)
 
 

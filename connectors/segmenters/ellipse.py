@@ -75,6 +75,9 @@ def build(settings: Settings, _resources: Resources) -> Segmenter:
 class _Ellipse:
     """Keeps nothing but its settings."""
 
+    fingerprint = _FINGERPRINT
+    storable = False
+
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         digest = hashlib.sha256(f"1 {settings.model_dump_json()}".encode()).hexdigest()
@@ -88,7 +91,12 @@ class _Ellipse:
         ]
 
     def decode(
-        self, encoding: Encoding, prompts: Sequence[Prompt], *, multimask: bool = False
+        self,
+        encoding: Encoding,
+        prompts: Sequence[Prompt],
+        *,
+        multimask: bool | None = None,
+        mask_threshold: float = 0.0,
     ) -> list[list[MaskPrediction]]:
         """One candidate, or three: the shape itself, a smaller and a larger one.
 
@@ -96,7 +104,8 @@ class _Ellipse:
         prior where there is one; candidates of another scale have it times their IoU with the shape itself.
         `stability` is that of SAM with its logits in pixels: the IoU of the shape shrunk by a pixel and the shape
         grown by one. An empty mask has neither (0). `logits` are the signed distance to the edge, positive
-        inside, in pixels of the image, on a grid of at most 256 a side.
+        inside, in pixels of the image, on a grid of at most 256 a side; so `mask_threshold` moves the edge inwards
+        by as many pixels, whatever is clicked.
 
         Raises BackendRejected for an encoding of another segmenter or a prompt of text only, DataError for a
         prompt that does not fit the image.
@@ -108,17 +117,28 @@ class _Ellipse:
                 operation="decode",
             )
         size_hw = encoding.size_hw
-        return [self._one(prompt.checked(size_hw), size_hw, multimask) for prompt in prompts]
+        return [
+            self._one(
+                prompt.checked(size_hw),
+                size_hw,
+                _SCALES if multimask or (multimask is None and prompt.is_ambiguous) else _SCALES[:1],
+                mask_threshold,
+            )
+            for prompt in prompts
+        ]
 
-    def _one(self, prompt: Prompt, size_hw: SizeHW, multimask: bool) -> list[MaskPrediction]:
+    def _one(
+        self, prompt: Prompt, size_hw: SizeHW, scales: Sequence[float], mask_threshold: float
+    ) -> list[MaskPrediction]:
         if prompt.box is None and not prompt.points_xy and prompt.prior is None:
             raise BackendRejected(
                 "it understands boxes, points and prior masks, no text", backend=self.name, operation="decode"
             )
         prior, clicks = _prior(prompt.prior, size_hw), _pins(prompt, size_hw)
         answers: list[MaskPrediction] = []
-        for scale in _SCALES if multimask else _SCALES[:1]:
-            shape = self._corrected(self._start(prompt.box, clicks, prior, size_hw, scale), clicks, size_hw)
+        for scale in scales:
+            drawn = self._corrected(self._start(prompt.box, clicks, prior, size_hw, scale), clicks, size_hw)
+            shape = _moved_inwards(drawn, mask_threshold, size_hw)
             mask = Mask.from_crop(shape.bitmap, shape.left, shape.top, size_hw)
             quality = _BOX_QUALITY if prompt.box is not None else _POINT_QUALITY
             if prior.area_px:
@@ -126,9 +146,9 @@ class _Ellipse:
             if answers:
                 quality *= mask.iou(answers[0].mask)
             if mask.area_px:
-                answers.append(MaskPrediction(mask, quality, _stability(shape, size_hw), _logits(mask)))
+                answers.append(MaskPrediction(mask, quality, _stability(shape, size_hw), _logits(drawn, size_hw)))
             else:
-                answers.append(MaskPrediction(mask, 0.0, 0.0, _logits(mask)))
+                answers.append(MaskPrediction(mask, 0.0, 0.0, _logits(drawn, size_hw)))
         return sorted(answers, key=lambda answer: -answer.predicted_iou)
 
     def _start(
@@ -261,8 +281,17 @@ def _stability(shape: _Shape, size_hw: SizeHW) -> float:
     return float((distance > 1).sum() / (distance > -1).sum())
 
 
-def _logits(mask: Mask) -> Logits:
-    height, width = mask.size_hw
+def _moved_inwards(shape: _Shape, pixels: float, size_hw: SizeHW) -> _Shape:
+    """The shape, its edge moved inwards by so many pixels, or outwards by as many under zero."""
+    if pixels == 0.0 or not shape.bitmap.size:
+        return shape
+    framed = _framed(shape, (), max(-pixels, 0.0) + 1.0, size_hw)
+    return framed._replace(bitmap=_signed_distance(framed.bitmap) > pixels)
+
+
+def _logits(shape: _Shape, size_hw: SizeHW) -> Logits:
+    mask = Mask.from_crop(shape.bitmap, shape.left, shape.top, size_hw)
+    height, width = size_hw
     scale = min(1.0, _LOGITS_SIDE / max(height, width))
     small = max(1, round(width * scale)), max(1, round(height * scale))
     share = cv2.resize(mask.bitmap().astype(np.float32), small, interpolation=cv2.INTER_AREA)

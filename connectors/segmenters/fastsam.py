@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from connectors.fastsam.choice import agreement, assign, ranked
-from connectors.fastsam.everything import Candidate, pack, unpack
+from connectors.fastsam.everything import pack, unpack
 from connectors.ultralytics.classes import ClassTable
 from connectors.ultralytics.faults import translated
-from connectors.ultralytics.masks import box_masks
 from connectors.ultralytics.weights import weights_by_name
 from pipeline.domain.geometry import Box, Image, SizeHW
 from pipeline.domain.mask import Mask
@@ -25,13 +25,11 @@ from pipeline.errors import BackendRejected, WeightsUnavailable
 from pipeline.ports import Resources, Segmenter
 
 if TYPE_CHECKING:
-    from connectors.ultralytics.network import Found, Network
+    from connectors.ultralytics.network import Network
 
 __all__ = ["REQUIRES", "Settings", "build"]
 
 REQUIRES: Mapping[str, tuple[str, ...]] = {"ultralytics": ("torch", "ultralytics", "scipy")}
-
-_OFFSET = 1.0
 
 
 class Settings(BaseModel):
@@ -78,6 +76,8 @@ def build(settings: Settings, resources: Resources) -> Segmenter:
 class _FastSam:
     """Keeps its settings and the network, nothing of any image."""
 
+    storable = True
+
     def __init__(self, settings: Settings, network: Network, digest: str) -> None:
         from connectors.ultralytics.network import Suppression
 
@@ -87,7 +87,7 @@ class _FastSam:
         # Every class counts, and none is told from another.
         self._table = ClassTable(np.zeros(len(network.names), dtype=np.int64), 1)
         seen = settings.model_dump_json(include={"imgsz", "confidence", "iou", "max_candidates", "half"})
-        self._fingerprint = f"fastsam/{digest}/1/{seen}"
+        self.fingerprint = f"fastsam/{digest}/2/{seen}"
         choices = hashlib.sha256(f"{seen} {settings.iou_floor}".encode()).hexdigest()
         self.name = f"fastsam-{digest[:12]}-{choices[:8]}"
         # The network's head remembers the last input's shape: one image at a time.
@@ -95,18 +95,23 @@ class _FastSam:
 
     def encode(self, images: Sequence[Image]) -> list[Encoding]:
         """Every mask that is seen (see `everything.pack`). Raises BackendError if the network fails."""
-        return [Encoding(pack(self._everything(image)), _size(image), self._fingerprint) for image in images]
+        return [Encoding(self._everything(image), _size(image), self.fingerprint) for image in images]
 
     def decode(
-        self, encoding: Encoding, prompts: Sequence[Prompt], *, multimask: bool = False
+        self,
+        encoding: Encoding,
+        prompts: Sequence[Prompt],
+        *,
+        multimask: bool | None = None,
+        mask_threshold: float = 0.0,
     ) -> list[list[MaskPrediction]]:
         """An empty mask where no candidate agrees; prompts with boxes get different candidates.
 
         `predicted_iou` is how well prompt and candidate agree (see `choice.agreement`); no network estimates it.
-        With `multimask` up to three candidates, the assigned one first. Raises BackendRejected for an encoding of
+        With several candidates, up to three, the assigned one comes first. Raises BackendRejected for an encoding of
         another segmenter or a prompt of text only, DataError for a prompt that does not fit the image.
         """
-        if encoding.fingerprint != self._fingerprint:
+        if encoding.fingerprint != self.fingerprint:
             raise BackendRejected(
                 f"the encoding was made by {encoding.fingerprint!r}: encode the image with this segmenter",
                 backend=self.name,
@@ -118,12 +123,13 @@ class _FastSam:
             raise BackendRejected(
                 "it understands boxes, points and prior masks, no text", backend=self.name, operation="decode"
             )
-        candidates = unpack(encoding.arrays, size_hw)
+        candidates = unpack(encoding.arrays, size_hw, mask_threshold)
         table = agreement(asked, candidates, self._floor)
         answers = []
-        for row, chosen in zip(table, assign(table, asked), strict=True):
+        for prompt, row, chosen in zip(asked, table, assign(table, asked), strict=True):
+            several = prompt.is_ambiguous if multimask is None else multimask
             others = [number for number in ranked(row) if number != chosen] if candidates else []
-            order = [] if chosen is None else [chosen, *others][: 3 if multimask else 1]
+            order = [] if chosen is None else [chosen, *others][: 3 if several else 1]
             answers.append(
                 [
                     MaskPrediction(candidates[number].mask, float(row[number]), candidates[number].stability)
@@ -133,28 +139,17 @@ class _FastSam:
             )
         return answers
 
-    def _everything(self, image: Image) -> list[Candidate]:
+    def _everything(self, image: Image) -> Mapping[str, npt.NDArray[np.generic]]:
         with self._one_at_a_time, translated(self.name, "encode"):
             [found] = self._network.find([image], self._table, self._keep)
-        return _candidates(found, _size(image))
+        boxes = [Box(*(float(value) for value in row)) for row in found.boxes]
+        confidences = found.scores[np.arange(len(boxes)), found.classes].clip(0.0, 1.0)
+        logits = found.logits if found.logits is not None else np.zeros((0, 1, 1), dtype=np.float32)
+        return pack(logits, boxes, confidences, _size(image))
 
 
 def _size(image: Image) -> SizeHW:
     return int(image.shape[0]), int(image.shape[1])
-
-
-def _candidates(found: Found, size_hw: SizeHW) -> list[Candidate]:
-    """The masks that are not empty, best first. Stability is SAM's: the IoU at thresholds one higher and lower."""
-    if found.logits is None:
-        return []
-    boxes = [Box(*(float(value) for value in row)) for row in found.boxes]
-    masks, tight, wide = (box_masks(found.logits - offset, boxes, size_hw) for offset in (0.0, _OFFSET, -_OFFSET))
-    confidences = found.scores[np.arange(len(boxes)), found.classes].clip(0.0, 1.0)
-    return [
-        Candidate(mask, float(confidence), inner.area_px / outer.area_px)
-        for mask, inner, outer, confidence in zip(masks, tight, wide, confidences, strict=True)
-        if mask.area_px > 0
-    ]
 
 
 def _with_mask(prompt: Prompt, size_hw: SizeHW) -> Prompt:

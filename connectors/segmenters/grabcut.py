@@ -55,6 +55,9 @@ def build(settings: Settings, _resources: Resources) -> Segmenter:
 class _GrabCut:
     """Keeps nothing but its settings; OpenCV's random generator, which is a thread's, is never asked."""
 
+    fingerprint = _FINGERPRINT
+    storable = False
+
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         digest = hashlib.sha256(f"3 {settings.model_dump_json()}".encode()).hexdigest()
@@ -70,9 +73,16 @@ class _GrabCut:
         ]
 
     def decode(
-        self, encoding: Encoding, prompts: Sequence[Prompt], *, multimask: bool = False
+        self,
+        encoding: Encoding,
+        prompts: Sequence[Prompt],
+        *,
+        multimask: bool | None = None,
+        mask_threshold: float = 0.0,
     ) -> list[list[MaskPrediction]]:
-        """Raises BackendRejected for an encoding of another segmenter or a prompt of text only, DataError for a
+        """Scores are log odds of the colour models, so that `mask_threshold` is one too.
+
+        Raises BackendRejected for an encoding of another segmenter or a prompt of text only, DataError for a
         prompt that does not fit the image."""
         if encoding.fingerprint != _FINGERPRINT:
             raise BackendRejected(
@@ -81,9 +91,19 @@ class _GrabCut:
                 operation="decode",
             )
         image: Image = encoding.arrays["rgb"].astype(np.uint8, copy=False)
-        return [self._one(image, prompt.checked(encoding.size_hw), multimask) for prompt in prompts]
+        return [
+            self._one(
+                image,
+                prompt.checked(encoding.size_hw),
+                _THRESHOLDS if multimask or (multimask is None and prompt.is_ambiguous) else _THRESHOLDS[:1],
+                mask_threshold,
+            )
+            for prompt in prompts
+        ]
 
-    def _one(self, image: Image, prompt: Prompt, multimask: bool) -> list[MaskPrediction]:
+    def _one(
+        self, image: Image, prompt: Prompt, thresholds: Sequence[float], mask_threshold: float
+    ) -> list[MaskPrediction]:
         size_hw = (int(image.shape[0]), int(image.shape[1]))
         clicks = pins(prompt.points_xy, prompt.point_labels, size_hw)
         if prompt.box is None and not clicks and prompt.prior is None:
@@ -104,10 +124,7 @@ class _GrabCut:
                 max_side=settings.prior_side if prior.any() else settings.max_side,
                 box=None if prior.any() else prompt.box,
             )
-        answers = [
-            prediction(result, prior, prompt.box, threshold)
-            for threshold in (_THRESHOLDS if multimask else (0.0,))
-        ]
+        answers = [prediction(result, prior, prompt.box, threshold, mask_threshold) for threshold in thresholds]
         return sorted(answers, key=lambda answer: -answer.predicted_iou)
 
     def _task(self, image: Image, box: Box | None, clicks: Sequence[Pin], prior: Bitmap) -> Task | None:

@@ -18,6 +18,8 @@ __all__ = ["BrushSegmenter"]
 
 class BrushSegmenter:
     name = "brush"
+    fingerprint = "brush"
+    storable = False
 
     def __init__(self, radius: float = 6.0) -> None:
         self.radius = radius
@@ -29,7 +31,12 @@ class BrushSegmenter:
         return [Encoding({}, (image.shape[0], image.shape[1]), self.name) for image in images]
 
     def decode(
-        self, encoding: Encoding, prompts: Sequence[Prompt], *, multimask: bool = False
+        self,
+        encoding: Encoding,
+        prompts: Sequence[Prompt],
+        *,
+        multimask: bool | None = None,
+        mask_threshold: float = 0.0,
     ) -> list[list[MaskPrediction]]:
         self.prompts += prompts
         return [[MaskPrediction(self._paint(prompt, encoding.size_hw), 0.9, 0.9)] for prompt in prompts]

@@ -24,6 +24,8 @@ class Fills:
     """A segmenter that fills the box; `answer` may spoil what it says."""
 
     name = "fills"
+    fingerprint = "fills"
+    storable = False
 
     def __init__(self, answer: Callable[[MaskPrediction], MaskPrediction] = lambda one: one) -> None:
         self.answer = answer
@@ -35,7 +37,12 @@ class Fills:
         return [Encoding({}, (image.shape[0], image.shape[1]), self.name) for image in images]
 
     def decode(
-        self, encoding: Encoding, prompts: Sequence[Prompt], *, multimask: bool = False
+        self,
+        encoding: Encoding,
+        prompts: Sequence[Prompt],
+        *,
+        multimask: bool | None = None,
+        mask_threshold: float = 0.0,
     ) -> list[list[MaskPrediction]]:
         self.decoded.append(len(prompts))
         return [[self.answer(self._one(prompt, encoding))] for prompt in prompts]
@@ -140,14 +147,24 @@ def too_stable(one: MaskPrediction) -> MaskPrediction:
 
 class Forgets(Fills):
     def decode(
-        self, encoding: Encoding, prompts: Sequence[Prompt], *, multimask: bool = False
+        self,
+        encoding: Encoding,
+        prompts: Sequence[Prompt],
+        *,
+        multimask: bool | None = None,
+        mask_threshold: float = 0.0,
     ) -> list[list[MaskPrediction]]:
         return super().decode(encoding, prompts)[1:]
 
 
 class SaysNothing(Fills):
     def decode(
-        self, encoding: Encoding, prompts: Sequence[Prompt], *, multimask: bool = False
+        self,
+        encoding: Encoding,
+        prompts: Sequence[Prompt],
+        *,
+        multimask: bool | None = None,
+        mask_threshold: float = 0.0,
     ) -> list[list[MaskPrediction]]:
         return [[] for _ in prompts]
 

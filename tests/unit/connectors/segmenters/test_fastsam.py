@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import permutations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from connectors.fastsam.choice import agreement, assign, ranked
@@ -74,9 +76,18 @@ def test_a_prior_chooses_its_like() -> None:
     assert ranked(agreement([Prompt(points_xy=((5, 5),), point_labels=(True,))], SEEN, 0.3)[0]) == [2, 0]
 
 
-def test_what_was_packed_comes_back() -> None:
-    assert unpack(pack(SEEN), SIZE_HW) == SEEN
-    assert unpack(pack([]), SIZE_HW) == []
+def packed(boxes: list[Box], confidences: list[float]) -> Mapping[str, npt.NDArray[np.generic]]:
+    """A network that saw boxes: its logits are 4 inside each and -4 outside, on a grid of a quarter of 64."""
+    logits = np.full((len(boxes), 16, 16), -4.0, dtype=np.float32)
+    return pack(logits + 8.0, boxes, np.array(confidences, dtype=np.float32), SIZE_HW)
+
+
+def test_what_was_packed_comes_back_over_any_threshold() -> None:
+    arrays = packed([LEFT, RIGHT], [0.75, 0.5])
+    assert [(one.mask.box, one.confidence) for one in unpack(arrays, SIZE_HW)] == [(LEFT, 0.75), (RIGHT, 0.5)]
+    assert [one.mask.box for one in unpack(arrays, SIZE_HW, 3.0)] == [LEFT, RIGHT]
+    assert unpack(arrays, SIZE_HW, 5.0) == []
+    assert unpack(packed([], []), SIZE_HW) == []
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +99,10 @@ def segmenter(tmp_path_factory: pytest.TempPathFactory) -> Segmenter:
 
 def test_the_answers_carry_agreement_and_stability(segmenter: Segmenter) -> None:
     [empty] = segmenter.encode([np.zeros((*SIZE_HW, 3), dtype=np.uint8)])
-    encoding = Encoding(pack(SEEN), SIZE_HW, empty.fingerprint)
+    encoding = Encoding(packed([LEFT, RIGHT, BOTH], [0.625, 0.375, 0.875]), SIZE_HW, empty.fingerprint)
     prompts = [Prompt(box=Box(0, 0, 20, 19)), Prompt(box=Box(50, 30, 60, 40))]
     [[found], [nothing]] = segmenter.decode(encoding, prompts)
-    assert (found.mask, found.predicted_iou, found.stability) == (SEEN[0].mask, 0.95, 0.75)
+    assert (found.mask, found.predicted_iou, found.stability) == (SEEN[0].mask, 0.95, 1.0)
     assert (nothing.mask.area_px, nothing.predicted_iou) == (0, 0.0)
     [several, _] = segmenter.decode(encoding, [Prompt(box=LEFT), prompts[1]], multimask=True)
     assert [one.mask for one in several] == [SEEN[0].mask], "only what agrees is a candidate"

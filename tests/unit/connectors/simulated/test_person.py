@@ -202,7 +202,7 @@ class TestBoxesOnly:
 
     def test_without_an_answer_of_the_segmenter_the_box_alone_remains(self) -> None:
         class Blind(BrushSegmenter):
-            def decode(self, encoding: Any, prompts: Any, *, multimask: bool = False) -> Any:
+            def decode(self, encoding: Any, prompts: Any, **_: Any) -> Any:
                 answers = super().decode(encoding, prompts)
                 return [[replace(answer, mask=Mask.empty(SIZE_HW)) for answer in entry] for entry in answers]
 
