@@ -29,6 +29,7 @@ from pipeline.stages.select import SelectSettings
 
 __all__ = [
     "Config",
+    "EncodingsSettings",
     "IngestSettings",
     "PeerConfig",
     "Problem",
@@ -87,6 +88,19 @@ class IngestSettings(BaseModel):
     split: SplitSettings = SplitSettings()
 
 
+class EncodingsSettings(BaseModel):
+    """Where encodings of images are kept, so that none is computed twice.
+
+    `path` is by default the workspace's own folder; several workspaces and servers may share one. Over `budget_gb`
+    (10^9 bytes) those go first that were used least recently; 0 keeps none.
+    """
+
+    model_config = _STRICT
+
+    path: Path | None = None
+    budget_gb: Annotated[float, Field(ge=0)] = 10.0
+
+
 class Config(BaseModel):
     """One run, as the file describes it."""
 
@@ -102,6 +116,7 @@ class Config(BaseModel):
     annotator: PeerConfig
     trainer: PeerConfig
     executor: PeerConfig = PeerConfig(kind="serial")
+    encodings: EncodingsSettings = EncodingsSettings()
 
     ingest: IngestSettings
     propose: ProposeSettings = ProposeSettings()
@@ -261,6 +276,9 @@ def _resolve_paths(data: dict[str, Any], base: Path, problems: list[Problem]) ->
     """The same mapping with its path keys absolute; peers' weights are looked up by name and stay."""
     if isinstance(data.get("workspace"), str):
         data["workspace"] = _absolute(data["workspace"], base, "workspace", problems)
+    encodings = data.get("encodings")
+    if isinstance(encodings, dict) and isinstance(encodings.get("path"), str):
+        data["encodings"] = {**encodings, "path": _absolute(encodings["path"], base, "encodings.path", problems)}
     ingest = data.get("ingest")
     sources = ingest.get("sources") if isinstance(ingest, dict) else None
     if isinstance(ingest, dict) and isinstance(sources, list):

@@ -1,1 +1,5 @@
-"""What the segmenter `sam` is made of: the frame it sees, prompts as it wants them, the network, its answers."""
+"""The networks of the SAM family: their parts, called one by one; nothing of any predictor.
+
+first     SAM and MobileSAM, as Meta and Ultralytics build them alike
+second    SAM 2, 2.1 and 3's interactive head: finer features go round the bottleneck
+"""

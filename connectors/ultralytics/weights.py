@@ -30,7 +30,7 @@ class Weights:
 
 def weights_by_name(name: str, sha256: str | None, find: Callable[[str], Path]) -> Weights:
     """The file that `find` knows under `name`. Raises WeightsUnavailable if it is missing, has another digest
-    than `sha256` (where given), or is not a harmless checkpoint."""
+    than `sha256` (where given), or is neither safetensors nor a harmless checkpoint."""
     return _checked(find(name), sha256)
 
 
@@ -49,7 +49,8 @@ def _checked(path: Path, sha256: str | None) -> Weights:
         raise WeightsUnavailable(
             str(path), reason=f"{path.name} has the SHA-256 {found}, where {sha256} was wanted; nothing was loaded"
         )
-    scan(path)
+    if path.suffix != ".safetensors":  # which can hold nothing that runs
+        scan(path)
     return Weights(path, found)
 
 

@@ -1,4 +1,4 @@
-"""SAM's parts against its own conventions, with random weights."""
+"""MobileSAM with random weights: files, candidates, priors."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from connectors.sam.frame import LOW_SIDE, SIDE, Frame
-from connectors.segmenters.sam import Settings, build
+from connectors.segmenters import mobile_sam, sam2
+from connectors.segmenters.mobile_sam import Settings, build
 from connectors.ultralytics.runtime import load
 from pipeline.domain.geometry import Box
 from pipeline.domain.mask import Mask
@@ -44,7 +44,7 @@ def segmenter(state: tuple[Path, dict[str, Any]]) -> Segmenter:
 def test_a_file_s_weights_are_used_everywhere(segmenter: Segmenter, tmp_path: Path) -> None:
     """The same weights without a file say the same: of the initial ones no table is left."""
     drawn = build(Settings(untrained=True, device="cpu"), resources_for(tmp_path))
-    assert drawn.name.split("-")[:2] == segmenter.name.split("-")[:2] == ["sam", "mobile_sam"]
+    assert drawn.name.split("-")[:1] == segmenter.name.split("-")[:1] == ["mobile_sam"]
     prompt = [Prompt(box=Box(10, 5, 50, 40))]
     [from_file], [from_seed] = (one.encode([image()]) for one in (segmenter, drawn))
     np.testing.assert_array_equal(from_file.arrays["embedding"], from_seed.arrays["embedding"])
@@ -59,7 +59,7 @@ def test_three_candidates_the_best_first_and_a_prior_matters(segmenter: Segmente
     box = Box(10, 5, 50, 40)
     [three] = segmenter.decode(encoding, [Prompt(box=box)], multimask=True)
     assert len(three) == 3
-    assert all(one.logits is not None and one.logits.shape == (LOW_SIDE, LOW_SIDE) for one in three)
+    assert all(one.logits is not None and one.logits.shape == (256, 256) for one in three)
     [[plain], [primed], [as_mask]] = segmenter.decode(
         encoding,
         [
@@ -73,8 +73,8 @@ def test_three_candidates_the_best_first_and_a_prior_matters(segmenter: Segmente
         segmenter.decode(encoding, [Prompt(prior=np.zeros((64, 64), dtype=np.float32))])
 
 
-@pytest.mark.parametrize("fault", ["missing", "surplus", "shape", "variant", "cut short", "no table"])
-def test_a_file_that_is_not_the_variant_s_is_refused(
+@pytest.mark.parametrize("fault", ["missing", "surplus", "shape", "kind", "cut short", "no table"])
+def test_a_file_that_is_not_the_kind_s_is_refused(
     state: tuple[Path, dict[str, Any]], tmp_path: Path, fault: str
 ) -> None:
     import torch
@@ -90,9 +90,9 @@ def test_a_file_that_is_not_the_variant_s_is_refused(
     torch.save([1, 2] if fault == "no table" else weights, path)
     if fault == "cut short":
         path.write_bytes(path.read_bytes()[:-4000])
-    variant = "sam_b" if fault == "variant" else "mobile_sam"
+    peer = sam2 if fault == "kind" else mobile_sam
     with pytest.raises(WeightsUnavailable, match=r"mobile_sam\.pt"):
-        build(Settings(variant=variant, device="cpu"), resources_for(tmp_path, weights=path))
+        peer.build(peer.Settings(device="cpu"), resources_for(tmp_path, weights=path))
 
 
 def test_building_leaves_the_random_numbers_of_others_alone(tmp_path: Path) -> None:
@@ -107,30 +107,22 @@ def test_building_leaves_the_random_numbers_of_others_alone(tmp_path: Path) -> N
     assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize(
-    ("size_hw", "content_hw"), [((480, 640), (768, 1024)), ((1, 5000), (1, 1024)), ((2, 2), (1024, 1024))]
-)
-def test_the_longest_side_fills_the_frame(size_hw: tuple[int, int], content_hw: tuple[int, int]) -> None:
-    frame = Frame(size_hw)
-    assert frame.content_hw == content_hw
-    pixels = frame.pixels(np.full((*size_hw, 3), 255, dtype=np.uint8))
-    assert pixels.shape == (3, SIDE, SIDE)
-    assert pixels.dtype == np.float32
-    height, width = content_hw
-    assert (pixels[:, :height, :width] > 2).all()
-    assert not pixels[:, height:].any()
-    assert not pixels[:, :, width:].any()
+def test_the_masks_are_those_of_ultralytics_own_predictor(
+    segmenter: Segmenter, state: tuple[Path, dict[str, Any]]
+) -> None:
+    """On a square of SAM's own size, where no resizing comes between; the predictor names points by their corner."""
+    from ultralytics.models.sam.predict import Predictor
 
-
-def test_pixels_are_named_by_index_and_boxes_by_their_sides() -> None:
-    frame = Frame((512, 256))
-    assert frame.point(0.5, 0.5) == (0, 0)
-    assert frame.point(100.5, 20.5) == (200, 40)
-    assert frame.box(Box(0, 0, 256, 512)) == (0, 0, 512, 1024)
-
-
-def test_a_mask_becomes_logits_where_the_image_lies() -> None:
-    logits = Frame((64, 128)).prior(Mask.from_box(Box(0, 0, 64, 64), (64, 128)))
-    assert (logits[:128, :128] > 0).all()
-    assert (logits[:128, 128:] < 0).all()
-    assert (logits[128:] < 0).all(), "the padding is no object"
+    picture = np.random.default_rng(0).integers(0, 255, (1024, 1024, 3), dtype=np.uint8)
+    overrides = {"conf": 0.0, "task": "segment", "mode": "predict", "imgsz": 1024, "save": False, "device": "cpu"}
+    predictor = Predictor(overrides={**overrides, "model": str(state[0])})
+    predictor.args.conf = -100.0  # random weights predict any quality
+    predictor.set_image(np.ascontiguousarray(picture[..., ::-1]))
+    boxes = np.array([[100.0, 200.0, 400.0, 600.0], [500.0, 100.0, 900.0, 300.0]])
+    [theirs] = predictor(bboxes=boxes)
+    [encoding] = segmenter.encode([picture])
+    ours = segmenter.decode(encoding, [Prompt(box=Box(*row)) for row in boxes.tolist()])
+    found = theirs.masks.data.numpy()
+    assert len(found) == len(ours)
+    for [one], other in zip(ours, found, strict=True):
+        assert one.mask.iou(Mask.from_bitmap(other.astype(bool))) > 0.99
