@@ -19,7 +19,7 @@ from pipeline.errors import WeightsUnavailable
 __all__ = ["scan"]
 
 _LIMIT_BYTES = 64 * 2**20
-_STORAGES = ("Bool", "Byte", "Char", "Short", "Int", "Long", "Half", "BFloat16", "Float", "Double")
+_STORAGES = ("Bool", "Byte", "Char", "Short", "Int", "Long", "Half", "BFloat16", "Float", "Double", "ComplexFloat")
 _DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64")
 _VALUES: dict[str, frozenset[str]] = {
     "_codecs": frozenset({"encode"}),  # how protocol 2 writes bytes
