@@ -6,15 +6,19 @@ peer's file name is its `kind` in YAML, in `pipeline list`, in logs and in the c
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import importlib.util
 import os
 import pkgutil
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
@@ -28,6 +32,8 @@ from pipeline.errors import ConfigError, MissingExtra, UnknownPeer, WeightsUnava
 from pipeline.events import Emit, silent
 from pipeline.formats.image import read_frame
 from pipeline.ports import Annotator, Detector, Executor, Resources, Segmenter, Trainer
+from pipeline.segmenting.careful import CarefulSegmenter
+from pipeline.segmenting.cleaning import MaskSettings
 from pipeline.store.workspace import Workspace
 
 __all__ = [
@@ -40,6 +46,7 @@ __all__ = [
     "list_family",
     "load_config",
     "open_house",
+    "open_segmenter",
     "peer_module",
     "peer_names",
 ]
@@ -170,7 +177,8 @@ class House:
 
     @cached_property
     def segmenter(self) -> Segmenter:
-        return cast(Segmenter, self._build("segmenter"))
+        """The configured one, with the house's own care around it."""
+        return CarefulSegmenter(cast(Segmenter, self._build("segmenter")), self._config.segment)
 
     @cached_property
     def trainer(self) -> Trainer:
@@ -232,9 +240,60 @@ class House:
         )
 
     def _find_weights(self, name: str) -> Path:
-        lent = os.environ.get("MASKLOOP_WEIGHTS")
-        places = [self._folder, self._workspace.root, *([Path(lent)] if lent else [])]
-        return find_weights(name, places)
+        return find_weights(name, [self._folder, self._workspace.root, *_lent_weights()])
+
+
+def open_segmenter(
+    kind: str,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    masks: MaskSettings | None = None,
+    seed: int = 0,
+    work: Path | None = None,
+) -> Segmenter:
+    """A segmenter without a project: for one image, a server or a notebook.
+
+    Weights by name are looked for in the current folder and `$MASKLOOP_WEIGHTS`. `work` is a folder that the peer may
+    keep things in; without one it lasts as long as this process. Raises ConfigError, MissingExtra and
+    WeightsUnavailable.
+    """
+    folder = work if work is not None else _passing_folder()
+
+    def unused(*_: object) -> Any:
+        raise ConfigError(f"{kind} needs a project: name it in a configuration", key="segmenter.kind")
+
+    def build(one: str, own: Mapping[str, Any]) -> Segmenter:
+        module, checked = checked_peer("segmenter", one, own)
+        return cast(Segmenter, module.build(checked, resources))
+
+    resources = Resources(
+        classes=(),
+        seed=seed,
+        work=folder,
+        find_weights=lambda name: find_weights(name, [Path.cwd(), *_lent_weights()]),
+        read_image=unused,
+        truth=lambda _: None,
+        segmenter=unused,
+        build_segmenter=build,
+        now=_now,
+    )
+    return CarefulSegmenter(build(kind, settings), masks or MaskSettings())
+
+
+def _passing_folder() -> Path:
+    """A folder that goes when this process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="maskloop-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _lent_weights() -> list[Path]:
+    lent = os.environ.get("MASKLOOP_WEIGHTS")
+    return [Path(lent)] if lent else []
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def open_house(
@@ -256,8 +315,5 @@ def open_house(
             f"{config.workspace} is no workspace yet: `pipeline run {path}` makes it", path=path, key="workspace"
         )
 
-    def now() -> datetime:
-        return datetime.now(UTC)
-
-    opened = Workspace.open(config.workspace, emit=emit, now=now)
-    return config, opened, House(config, opened, folder=path.absolute().parent, now=now)
+    opened = Workspace.open(config.workspace, emit=emit, now=_now)
+    return config, opened, House(config, opened, folder=path.absolute().parent, now=_now)

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from pipeline.domain.geometry import Box, Image, SizeHW
 from pipeline.domain.prompts import Encoding, MaskPrediction, Prompt, Proposal
 from pipeline.errors import BackendRejected, DataError
 from pipeline.events import Emit, silent
 from pipeline.ports import Executor, Segmenter
+from pipeline.segmenting.cleaning import MaskSettings
 
 __all__ = ["SegmentSettings", "segment"]
 
@@ -20,19 +21,17 @@ Item = tuple[str, Image, Sequence[Proposal]]
 Answer = tuple[str, list[MaskPrediction | None]]
 
 
-class SegmentSettings(BaseModel):
-    """How boxes become prompts, and which answers count.
+class SegmentSettings(MaskSettings):
+    """How boxes become prompts; and, for every use of the segmenter, which masks count and how they are cleaned.
 
     `box_expand` moves every side of a box outwards by this share of the box's width or height; detectors cut
-    corners. A mask with `predicted_iou` below `min_predicted_iou` counts as no mask. `chunk` prompts are
-    decoded at once: that bounds the memory of an image with thousands of boxes. A segmenter that gives each of its
-    boxes another mask (fastsam) does so within a chunk.
+    corners. `chunk` prompts are decoded at once: that bounds the memory of an image with thousands of boxes. A
+    segmenter that gives each of its boxes another mask (fastsam) does so within a chunk.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     box_expand: Annotated[float, Field(ge=0, le=1)] = 0.0
-    min_predicted_iou: Annotated[float, Field(ge=0, le=1)] = 0.0
     chunk: Annotated[int, Field(ge=1)] = 512
 
 
@@ -72,7 +71,7 @@ def _segment_one(
     if not asked:
         return predictions
     try:
-        prompts = [Prompt(box=boxes[index]) for index in asked]
+        prompts = [Prompt(box=boxes[index], label=proposals[index].label) for index in asked]
     except DataError as exc:
         raise DataError(exc.reason, sample_id=sample_id) from exc
     encoding = _encoded(sample_id, image, segmenter)
@@ -85,8 +84,7 @@ def _segment_one(
                 f"its answer for image {sample_id} has {complaint}", backend=segmenter.name, operation="segment"
             )
         for index, (best, *_) in zip(asked[start:], answers, strict=False):
-            counts = best.mask.area_px > 0 and best.predicted_iou >= settings.min_predicted_iou
-            predictions[index] = replace(best, logits=None) if counts else None
+            predictions[index] = replace(best, logits=None) if best.mask.area_px else None
     return predictions
 
 

@@ -13,6 +13,7 @@ from pipeline.domain.mask import Mask
 from pipeline.domain.prompts import Encoding, MaskPrediction, Prompt, Proposal
 from pipeline.errors import BackendRejected, DataError
 from pipeline.ports import Executor
+from pipeline.segmenting.careful import CarefulSegmenter
 from pipeline.stages.segment import SegmentSettings, segment
 from tests.fakes.people import resources
 
@@ -122,12 +123,13 @@ def test_only_what_is_good_enough_counts_and_logits_are_not_kept(tmp_path: Path)
     boxes = [proposal(1, 1, 9, 9), proposal(35, 1, 40, 9), proposal(2, 2, 2.2, 2.2)]
 
     def masks(floor: float) -> list[MaskPrediction | None]:
-        settings = SegmentSettings(min_predicted_iou=floor)
-        [(_, predictions)] = segment([("a", FRAME, boxes)], Fills(), settings, executor(tmp_path))
+        settings = SegmentSettings(threshold=floor)
+        careful = CarefulSegmenter(Fills(), settings)
+        [(_, predictions)] = segment([("a", FRAME, boxes)], careful, settings, executor(tmp_path))
         return predictions
 
     good, outside, empty = masks(0.5)
-    assert good == MaskPrediction(Mask.from_box(Box(1, 1, 9, 9), SIZE_HW), 0.5, 0.75, None)
+    assert good == MaskPrediction(Mask.from_box(Box(1, 1, 9, 9), SIZE_HW), 0.5, 0.75, None, boxes[0].label)
     assert outside is None
     assert empty is None, "no pixel's centre lies in that box"
     assert masks(0.51) == [None, None, None]
@@ -202,7 +204,7 @@ def test_a_box_that_is_no_box_names_its_sample(tmp_path: Path, box: tuple[float,
     assert caught.value.sample_id == "sample-7"
 
 
-@pytest.mark.parametrize("wrong", [{"chunk": 0}, {"box_expand": -0.1}, {"min_predicted_iou": 2}, {"chunks": 1}])
+@pytest.mark.parametrize("wrong", [{"chunk": 0}, {"box_expand": -0.1}, {"threshold": 2}, {"chunks": 1}])
 def test_settings_are_strict(wrong: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
         SegmentSettings.model_validate(wrong)

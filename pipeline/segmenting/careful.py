@@ -1,0 +1,73 @@
+"""A segmenter as the house uses it: what goes in is checked, class names come back with masks, answers are cleaned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from pipeline.domain.geometry import Image
+from pipeline.domain.mask import Mask
+from pipeline.domain.prompts import Encoding, MaskPrediction, Prompt
+from pipeline.errors import BackendRejected, ShapeMismatch
+from pipeline.ports import Segmenter
+from pipeline.segmenting.cleaning import MaskSettings, cleaned
+
+__all__ = ["CarefulSegmenter"]
+
+
+class CarefulSegmenter:
+    """Any segmenter with `settings`; a segmenter itself.
+
+    `decode` raises BackendRejected if the segmenter answers fewer or more prompts than it was asked; what else it
+    raises is the segmenter's.
+    """
+
+    def __init__(self, segmenter: Segmenter, settings: MaskSettings) -> None:
+        self._segmenter = segmenter
+        self._settings = settings
+        self.name = segmenter.name
+        self.fingerprint = segmenter.fingerprint
+        self.storable = segmenter.storable
+
+    def encode(self, images: Sequence[Image]) -> list[Encoding]:
+        """Raises ShapeMismatch for anything but `uint8 (h, w, 3)` with at least one pixel."""
+        for image in images:
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+                raise ShapeMismatch(
+                    f"an image must be uint8 (height, width, 3) RGB, not {image.dtype} {image.shape}: "
+                    "read it with pipeline.formats.image.read_image"
+                )
+        return self._segmenter.encode([np.ascontiguousarray(image) for image in images])
+
+    def decode(
+        self,
+        encoding: Encoding,
+        prompts: Sequence[Prompt],
+        *,
+        multimask: bool | None = None,
+        mask_threshold: float = 0.0,
+    ) -> list[list[MaskPrediction]]:
+        """`mask_threshold` is added to that of the settings. No prompts, no answers."""
+        if not prompts:
+            return []
+        answers = self._segmenter.decode(
+            encoding,
+            prompts,
+            multimask=multimask,
+            mask_threshold=self._settings.mask_threshold + mask_threshold,
+        )
+        if len(answers) != len(prompts):
+            raise BackendRejected(
+                f"{len(answers)} answers to {len(prompts)} prompts", backend=self.name, operation="decode"
+            )
+        return [
+            [self._finished(one, prompt.label) for one in entry]
+            for prompt, entry in zip(prompts, answers, strict=True)
+        ]
+
+    def _finished(self, answer: MaskPrediction, label: str | None) -> MaskPrediction:
+        if answer.predicted_iou < self._settings.threshold:
+            return replace(answer, mask=Mask.empty(answer.mask.size_hw), label=label)
+        return replace(answer, mask=cleaned(answer.mask, self._settings, label), label=label)
