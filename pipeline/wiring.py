@@ -34,6 +34,8 @@ from pipeline.formats.image import read_frame
 from pipeline.ports import Annotator, Detector, Executor, Resources, Segmenter, Trainer
 from pipeline.segmenting.careful import CarefulSegmenter
 from pipeline.segmenting.cleaning import MaskSettings
+from pipeline.segmenting.stored import StoredSegmenter
+from pipeline.store.encodings import EncodingStore
 from pipeline.store.workspace import Workspace
 
 __all__ = [
@@ -165,7 +167,16 @@ def is_workspace(config: Config) -> bool:
 class House:
     """The live objects of one run, each built when it is first asked for."""
 
-    def __init__(self, config: Config, workspace: Workspace, *, folder: Path, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        workspace: Workspace,
+        *,
+        folder: Path,
+        now: Callable[[], datetime],
+        emit: Emit = silent,
+    ) -> None:
+        self._emit = emit
         self._config = config
         self._workspace = workspace
         self._folder = folder
@@ -177,8 +188,23 @@ class House:
 
     @cached_property
     def segmenter(self) -> Segmenter:
-        """The configured one, with the house's own care around it."""
-        return CarefulSegmenter(cast(Segmenter, self._build("segmenter")), self._config.segment)
+        """The configured one, with its encodings kept and the house's own care around it."""
+        return CarefulSegmenter(self.stored_segmenter or self._bare_segmenter, self._config.segment)
+
+    @cached_property
+    def stored_segmenter(self) -> StoredSegmenter | None:
+        """The configured one with its encodings kept; None where they are not: by the configuration, or because
+        making them costs next to nothing."""
+        kept = self._config.encodings
+        if not kept.budget_gb or not self._bare_segmenter.storable:
+            return None
+        folder = kept.path if kept.path is not None else self._workspace.root / "encodings"
+        store = EncodingStore(folder, round(kept.budget_gb * 1e9), emit=self._emit)
+        return StoredSegmenter(self._bare_segmenter, store)
+
+    @cached_property
+    def _bare_segmenter(self) -> Segmenter:
+        return cast(Segmenter, self._build("segmenter"))
 
     @cached_property
     def trainer(self) -> Trainer:
@@ -316,4 +342,4 @@ def open_house(
         )
 
     opened = Workspace.open(config.workspace, emit=emit, now=_now)
-    return config, opened, House(config, opened, folder=path.absolute().parent, now=_now)
+    return config, opened, House(config, opened, folder=path.absolute().parent, now=_now, emit=emit)

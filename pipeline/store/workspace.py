@@ -5,6 +5,7 @@ blobs/            dataset manifests and images that had to be converted
 shards/           proposals, masks and scores, as Parquet
 datasets/         one folder for each dataset version, ready for training
 models/           the weights of every round
+encodings/        what segmenters remember of images; may be removed at any time
 work/             what the peers keep; trainings on their way
 """
 
