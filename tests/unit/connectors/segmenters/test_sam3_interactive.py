@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +248,55 @@ def test_on_a_gpu_the_published_size_is_built(tmp_path: Path) -> None:
     }
     [[one]] = segmenter.decode(encoding, [Prompt(box=BOX)])
     assert one.mask.size_hw == (48, 64)
+
+
+def test_every_name_of_a_published_checkpoint_is_known() -> None:
+    """Meta loads the file strictly into its video model, so that the names are those of that model's parts."""
+    skip_without("torch", "torchvision", "sam3")
+    from connectors.segmenters import sam3_interactive as peer
+
+    builder = meta_module("sam3.model_builder")
+    with without_memory():
+        video = builder.build_tracker(apply_temporal_disambiguation=True)
+        detector = builder._create_sam3_model(
+            builder._create_vl_backbone(builder._create_vision_backbone(), None),
+            builder._create_sam3_transformer(),
+            builder._create_geometry_encoder(),
+            builder._create_segmentation_head(),
+            builder._create_dot_product_scoring(),
+            None,
+            eval_mode=True,
+        )
+        ours = peer._image_parts(builder.build_tracker(apply_temporal_disambiguation=False, with_backbone=True))
+    published = {
+        f"{part}.{name}": value.shape
+        for part, model in (("detector", detector), ("tracker", video))
+        for name, value in model.state_dict().items()
+    }
+    wanted = {name: value.shape for name, value in ours.state_dict().items()}
+    assert {name: shape for name, shape in published.items() if not name.startswith(peer._OTHERS)} == wanted
+    assert sum(shape.numel() for shape in wanted.values()) > 450e6
+
+
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Networks are built without their numbers, and what wants a GPU for a moment needs none; nor does an autocast that
+    is begun stay open."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class Shapes(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            given = dict(kwargs or {})
+            if str(given.get("device")) == "cuda":
+                given["device"] = "meta"
+            if func is torch.linspace:  # its numbers are read while building
+                given["device"] = "cpu"
+            return func(*args, **given)
+
+    opened = autocasts_open()
+    with warnings.catch_warnings(), Shapes(), torch.device("meta"):
+        warnings.simplefilter("ignore")
+        yield
+    for _ in range(autocasts_open() - opened):
+        torch.autocast_decrement_nesting()
