@@ -25,6 +25,7 @@ SIZES = {"usual": (48, 64), "wide": (9, 120), "tall": (90, 14), "pixel": (1, 1),
 WITHOUT_TRAINING: Mapping[str, Any] = {"untrained": True, "imgsz": 64, "confidence": 0.001, "iou_floor": 0.05}
 """Settings by which a peer does with random weights; each peer takes those that it knows."""
 SMALL: Mapping[str, Mapping[str, Any]] = {
+    "cascade": {"fast": {"kind": "ellipse"}, "better": {"kind": "grabcut"}},
     "segment_anything": {
         "size": "custom",
         "custom": {"embed_dim": 32, "depth": 2, "heads": 2, "global_attn_indexes": (1,), "image_size": 128},
