@@ -21,8 +21,8 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.domain.geometry import Image
-from pipeline.domain.prompts import Encoding, MaskPrediction, Prompt, Proposal
+from pipeline.domain.geometry import Image, SizeHW
+from pipeline.domain.prompts import Encoding, Logits, MaskPrediction, Prompt, Proposal
 from pipeline.domain.records import Annotation, Instance, Sample
 from pipeline.domain.rounds import ModelRef, Uncertainty
 
@@ -31,6 +31,7 @@ __all__ = [
     "Collected",
     "Detector",
     "Embedder",
+    "Enlarger",
     "Epoch",
     "Executor",
     "Resources",
@@ -137,6 +138,15 @@ class Segmenter(Protocol):
         `multimask` None asks for several where the prompt `is_ambiguous`, and for one elsewhere. Pixels whose
         logit is over `mask_threshold` are object: lower is wider.
         """
+        ...
+
+
+@runtime_checkable
+class Enlarger(Protocol):
+    """A segmenter whose logits can be brought to the image's own size."""
+
+    def enlarge(self, logits: Logits, size_hw: SizeHW) -> npt.NDArray[np.float32]:
+        """`float32 (h, w)`; over the mask threshold is object. Raises ShapeMismatch for logits of another shape."""
         ...
 
 

@@ -18,7 +18,7 @@ from connectors.promptable.frame import Frame
 from pipeline.domain.mask import Mask
 from pipeline.domain.prompts import Logits
 
-__all__ = ["enlarged"]
+__all__ = ["enlarged", "enlarged_logits"]
 
 _REMEMBERED = 32
 
@@ -38,6 +38,12 @@ def enlarged(logits: Logits, frame: Frame, threshold: float) -> Mask:
     across, (first_column, last_column) = columns.between(left, right)
     window = down @ logits[first_row:last_row, first_column:last_column] @ across.T
     return Mask.from_crop(np.asarray(window > threshold), left, top, frame.size_hw)
+
+
+def enlarged_logits(logits: Logits, frame: Frame) -> npt.NDArray[np.float32]:
+    """All of the image's logits, `float32 (h, w)`."""
+    rows, columns = (_Axis.of(frame, axis) for axis in (0, 1))
+    return np.asarray(rows.weights @ logits @ columns.weights.T)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from connectors.promptable.enlarging import enlarged
+from connectors.promptable.enlarging import enlarged, enlarged_logits
 from connectors.promptable.frame import Frame, Square
 from connectors.promptable.network import Asked, Network
 from connectors.ultralytics.faults import translated
-from pipeline.domain.geometry import Image
+from pipeline.domain.geometry import Image, SizeHW
 from pipeline.domain.prompts import Encoding, Logits, MaskPrediction, Prompt
 from pipeline.errors import BackendRejected
 
@@ -75,6 +75,11 @@ class PromptableSegmenter:
             asked = _asked([checked[number] for number in numbers], frame)
             answers.update(zip(numbers, self._ask(arrays, asked, several, frame, mask_threshold), strict=True))
         return [answers[number] for number in range(len(prompts))]
+
+    def enlarge(self, logits: Logits, size_hw: SizeHW) -> npt.NDArray[np.float32]:
+        """Logits at the size of the image. Raises ShapeMismatch."""
+        frame = Frame(self._square, size_hw)
+        return enlarged_logits(frame.prior(logits), frame)
 
     def _refuse_foreign(self, encoding: Encoding) -> None:
         if encoding.fingerprint != self.fingerprint:

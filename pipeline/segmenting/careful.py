@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
-from pipeline.domain.geometry import Image
+from pipeline.domain.geometry import Image, SizeHW
 from pipeline.domain.mask import Mask
-from pipeline.domain.prompts import Encoding, MaskPrediction, Prompt
+from pipeline.domain.prompts import Encoding, Logits, MaskPrediction, Prompt
 from pipeline.errors import BackendRejected, ShapeMismatch
-from pipeline.ports import Segmenter
+from pipeline.ports import Enlarger, Segmenter
 from pipeline.segmenting.cleaning import MaskSettings, cleaned
 
-__all__ = ["CarefulSegmenter"]
+__all__ = ["CarefulSegmenter", "enlarger_of"]
 
 
 class CarefulSegmenter:
@@ -67,7 +68,20 @@ class CarefulSegmenter:
             for prompt, entry in zip(prompts, answers, strict=True)
         ]
 
+    def enlarge(self, logits: Logits, size_hw: SizeHW) -> npt.NDArray[np.float32]:
+        """As the segmenter does it. Raises BackendRejected if it cannot."""
+        return enlarger_of(self._segmenter).enlarge(logits, size_hw)
+
     def _finished(self, answer: MaskPrediction, label: str | None) -> MaskPrediction:
         if answer.predicted_iou < self._settings.threshold:
             return replace(answer, mask=Mask.empty(answer.mask.size_hw), label=label)
         return replace(answer, mask=cleaned(answer.mask, self._settings, label), label=label)
+
+
+def enlarger_of(segmenter: Segmenter) -> Enlarger:
+    """Raises BackendRejected for a segmenter whose logits cannot be enlarged."""
+    if not isinstance(segmenter, Enlarger):
+        raise BackendRejected(
+            "its logits cannot be brought to the image's size", backend=segmenter.name, operation="enlarge"
+        )
+    return segmenter

@@ -6,9 +6,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from pipeline.domain.geometry import Image
-from pipeline.domain.prompts import Encoding, MaskPrediction, Prompt
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.domain.geometry import Image, SizeHW
+from pipeline.domain.prompts import Encoding, Logits, MaskPrediction, Prompt
 from pipeline.ports import Segmenter
+from pipeline.segmenting.careful import enlarger_of
 from pipeline.store.encodings import EncodingStore, content_of
 
 __all__ = ["StoredSegmenter"]
@@ -54,6 +58,10 @@ class StoredSegmenter:
         mask_threshold: float = 0.0,
     ) -> list[list[MaskPrediction]]:
         return self._segmenter.decode(encoding, prompts, multimask=multimask, mask_threshold=mask_threshold)
+
+    def enlarge(self, logits: Logits, size_hw: SizeHW) -> npt.NDArray[np.float32]:
+        """As the segmenter does it. Raises BackendRejected if it cannot."""
+        return enlarger_of(self._segmenter).enlarge(logits, size_hw)
 
     def _encode(self, image: Image) -> Encoding:
         content = content_of(image)
