@@ -6,7 +6,8 @@ best of the wrong ones. Here boxes are matched one to one, and only to masks tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,24 +17,42 @@ from pipeline.domain.geometry import Box, box_iou
 from pipeline.domain.mask import Mask, mask_iou
 from pipeline.domain.prompts import Prompt
 
-__all__ = ["agreement", "assign", "ranked"]
+__all__ = ["Similarity", "agreement", "assign", "ranked"]
 
 Table = npt.NDArray[np.float64]
 """`float64 (prompts, candidates)` in [0, 1]; 0 means no answer."""
 
 
-def agreement(prompts: Sequence[Prompt], candidates: Sequence[Candidate], floor: float) -> Table:
-    """How well each candidate answers each prompt.
+@dataclass(frozen=True)
+class Similarity:
+    """Of one text with every candidate: cosines `float32 (candidates,)`, and what they are multiplied by before a
+    softmax is taken. A candidate under `floor` is not what the text says."""
+
+    cosines: npt.NDArray[np.float32]
+    scale: float
+    floor: float
+
+
+def agreement(
+    prompts: Sequence[Prompt],
+    candidates: Sequence[Candidate],
+    floor: float,
+    similar: Mapping[int, Similarity] | None = None,
+) -> Table:
+    """How well each candidate answers each prompt; `similar` holds what is known of texts, by the prompts'
+    numbers.
 
     A box agrees by its IoU with the mask's tight box, a prior by its IoU with the mask; of both, the product
     counts. Below `floor` it is 0. Points alone agree by the candidate's confidence. A mask that misses a positive
-    point, or holds a negative one, is no answer. Priors must be masks.
+    point, or holds a negative one, is no answer. A text shares its agreement out among the candidates that are left:
+    the softmax of their similarities. Priors must be masks.
     """
     table = np.zeros((len(prompts), len(candidates)))
     if candidates:
         tight = [box for candidate in candidates if (box := candidate.mask.box) is not None]
         for number, prompt in enumerate(prompts):
-            table[number] = _agrees(prompt, candidates, tight, floor)
+            row = _agrees(prompt, candidates, tight, floor)
+            table[number] = _described(row, similar[number]) if similar and number in similar else row
     return table
 
 
@@ -74,9 +93,19 @@ def _agrees(prompt: Prompt, candidates: Sequence[Candidate], tight: Sequence[Box
         row = np.where(row < floor, 0.0, row)
     elif any(prompt.point_labels):
         row = np.array([candidate.confidence for candidate in candidates])
-    else:
+    elif not prompt.text:
         row = np.zeros(len(candidates))
     return row * _points_agree(prompt, masks) if prompt.points_xy else row
+
+
+def _described(row: Table, similarity: Similarity) -> Table:
+    row = np.where(similarity.cosines >= similarity.floor, row, 0.0)
+    if not row.any():
+        return row
+    logits = np.where(row > 0, similarity.scale * similarity.cosines.astype(np.float64), -np.inf)
+    shares = np.exp(logits - logits.max())
+    described: Table = row * shares / shares.sum()
+    return described
 
 
 def _points_agree(prompt: Prompt, masks: Sequence[Mask]) -> list[bool]:

@@ -124,6 +124,8 @@ def test_the_better_one_encodes_an_image_once_while_there_is_room(tmp_path: Path
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(ask, range(64)))
     assert (better.encoded, segmenter.escalations) == (2, cascade.Escalations(64, 64, 2))
+    ask(0)
+    ask(1)
     segmenter.decode(encodings[2], [Prompt(box=LEFT)])
     segmenter.decode(encodings[1], [Prompt(box=LEFT)])
     assert better.encoded == 3, "the third image took the place of the first, which was used before the second"

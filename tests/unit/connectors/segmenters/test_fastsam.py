@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import permutations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from connectors.fastsam.choice import agreement, assign, ranked
-from connectors.fastsam.everything import Candidate, pack, unpack
+from connectors.fastsam.everything import Arrays, Candidate, moved, pack, unpack
 from connectors.segmenters.fastsam import Settings, build
+from connectors.ultralytics.masks import box_masks
 from pipeline.domain.geometry import Box
 from pipeline.domain.mask import Mask
 from pipeline.domain.prompts import Encoding, Prompt
@@ -76,18 +75,37 @@ def test_a_prior_chooses_its_like() -> None:
     assert ranked(agreement([Prompt(points_xy=((5, 5),), point_labels=(True,))], SEEN, 0.3)[0]) == [2, 0]
 
 
-def packed(boxes: list[Box], confidences: list[float]) -> Mapping[str, npt.NDArray[np.generic]]:
-    """A network that saw boxes: its logits are 4 inside each and -4 outside, on a grid of a quarter of 64."""
-    logits = np.full((len(boxes), 16, 16), -4.0, dtype=np.float32)
-    return pack(logits + 8.0, boxes, np.array(confidences, dtype=np.float32), SIZE_HW)
+def packed(boxes: list[Box], confidences: list[float], logit: float = 4.0) -> Arrays:
+    """A network that saw boxes: its logits are the same everywhere inside each, on a grid of a quarter of 64."""
+    logits = np.full((len(boxes), 16, 16), logit, dtype=np.float32)
+    return pack(logits, boxes, np.array(confidences, dtype=np.float32), SIZE_HW)
 
 
-def test_what_was_packed_comes_back_over_any_threshold() -> None:
+def test_what_was_packed_comes_back() -> None:
     arrays = packed([LEFT, RIGHT], [0.75, 0.5])
-    assert [(one.mask.box, one.confidence) for one in unpack(arrays, SIZE_HW)] == [(LEFT, 0.75), (RIGHT, 0.5)]
-    assert [one.mask.box for one in unpack(arrays, SIZE_HW, 3.0)] == [LEFT, RIGHT]
-    assert unpack(arrays, SIZE_HW, 5.0) == []
-    assert unpack(packed([], []), SIZE_HW) == []
+    assert [(one.mask.box, one.confidence, one.stability) for one in unpack(arrays, SIZE_HW)] == [
+        (LEFT, 0.75, 1.0),
+        (RIGHT, 0.5, 1.0),
+    ]
+    assert unpack(packed([], []), SIZE_HW) == unpack(packed([LEFT], [0.9], -4.0), SIZE_HW) == []
+
+
+def test_other_thresholds_give_what_the_whole_logits_would_give() -> None:
+    rng = np.random.default_rng(3)
+    for size_hw in (SIZE_HW, (1, 1), (300, 7), (61, 200)):
+        height, width = size_hw
+        corners = rng.uniform(0, 1, (20, 2, 2)) * (width, height)
+        boxes = [Box(*np.minimum(*pair), *(np.maximum(*pair) + 0.5)).clipped(size_hw) for pair in corners]
+        logits = rng.normal(1, 3, (20, 16, 16)).astype(np.float16).astype(np.float32)
+        arrays = pack(logits, boxes, np.linspace(1, 0, 20, dtype=np.float32), size_hw)
+        straight = [mask for mask in box_masks(logits, boxes, size_hw) if mask.area_px]
+        assert [one.mask for one in unpack(arrays, size_hw)] == straight
+        kept = [number for number, mask in enumerate(box_masks(logits, boxes, size_hw)) if mask.area_px]
+        for threshold in (-2.5, 1.5):
+            whole = box_masks(logits - threshold, boxes, size_hw)
+            assert [moved(arrays, place, size_hw, threshold)[0] for place in range(len(kept))] == [
+                whole[number] for number in kept
+            ]
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +124,33 @@ def test_the_answers_carry_agreement_and_stability(segmenter: Segmenter) -> None
     assert (nothing.mask.area_px, nothing.predicted_iou) == (0, 0.0)
     [several, _] = segmenter.decode(encoding, [Prompt(box=LEFT), prompts[1]], multimask=True)
     assert [one.mask for one in several] == [SEEN[0].mask], "only what agrees is a candidate"
+
+
+def test_a_threshold_moves_the_edge_of_what_was_chosen(segmenter: Segmenter) -> None:
+    [empty] = segmenter.encode([np.zeros((*SIZE_HW, 3), dtype=np.uint8)])
+    encoding = Encoding(packed([LEFT], [0.625], 4.0), SIZE_HW, empty.fingerprint)
+    [[tight]] = segmenter.decode(encoding, [Prompt(box=LEFT)], mask_threshold=3.5)
+    assert (tight.mask, tight.predicted_iou, tight.stability) == (SEEN[0].mask, 1.0, 0.0)
+    [[gone]] = segmenter.decode(encoding, [Prompt(box=LEFT)], mask_threshold=4.5)
+    assert (gone.mask.area_px, gone.predicted_iou, gone.stability) == (0, 0.0, 0.0)
+
+
+def test_several_candidates_are_ranked_without_those_of_other_boxes(segmenter: Segmenter) -> None:
+    [empty] = segmenter.encode([np.zeros((*SIZE_HW, 3), dtype=np.uint8)])
+    seen = [Box(0, 0, 10, 10), Box(0, 0, 10, 14), Box(0, 0, 10, 12)]
+    encoding = Encoding(packed(seen, [0.9, 0.8, 0.7]), SIZE_HW, empty.fingerprint)
+    prompts = [Prompt(box=Box(0, 0, 10, 11)), Prompt(box=Box(0, 0, 10, 10))]
+    first, second = segmenter.decode(encoding, prompts, multimask=True)
+    assert [one.mask.box for one in first] == [seen[2], seen[1]]
+    assert [one.mask.box for one in second] == [seen[0], seen[1]]
+
+
+def test_one_point_gets_several_and_a_box_gets_one(segmenter: Segmenter) -> None:
+    [empty] = segmenter.encode([np.zeros((*SIZE_HW, 3), dtype=np.uint8)])
+    encoding = Encoding(packed([LEFT, RIGHT, BOTH], [0.6, 0.4, 0.9]), SIZE_HW, empty.fingerprint)
+    point = Prompt(points_xy=((5, 5),), point_labels=(True,))
+    assert [len(entry) for entry in segmenter.decode(encoding, [point, Prompt(box=LEFT)])] == [2, 1]
+    assert [len(entry) for entry in segmenter.decode(encoding, [point], multimask=False)] == [1]
 
 
 def test_weights_without_masks_are_refused(tmp_path: Path) -> None:
