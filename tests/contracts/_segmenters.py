@@ -46,6 +46,13 @@ def built(kind: str, folder: Path) -> Segmenter:
     peer = module_of(kind)
     if kind == "sam3_interactive":  # what it publishes cannot be built without a GPU
         return small_segmenter(folder)
+    if kind == "remote":
+        skip_without("starlette", "uvicorn")
+        from tests.fakes.served import lasting
+
+        home: Segmenter = built("grabcut", folder)
+        far: Segmenter = peer.build(peer.Settings(url=lasting(home)), resources_for(folder, weights=None))
+        return far
     weights = write_weights(folder / "tiny.pt") if "ultralytics" in peer.REQUIRES else None
     fields = peer.Settings.model_fields
     known = {key: value for key, value in WITHOUT_TRAINING.items() if key in fields}
