@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from connectors.grabcut.cut import BARELY, SURE, Cut
-from pipeline.domain.geometry import Box
+from pipeline.domain.geometry import Box, SizeHW
 from pipeline.domain.mask import Bitmap, Mask
 from pipeline.domain.prompts import Logits, MaskPrediction
 
-__all__ = ["prediction"]
+__all__ = ["logits_hw", "prediction"]
 
 _LOGITS_SIDE = 256
 _OFFSET = 1.0
@@ -44,6 +44,12 @@ def prediction(
     return MaskPrediction(mask, quality, tight_px / wide_px, logits)
 
 
+def logits_hw(size_hw: SizeHW) -> SizeHW:
+    """The size of the logits that come with an image of `size_hw`."""
+    scale = min(1.0, _LOGITS_SIDE / max(size_hw))
+    return max(1, round(size_hw[0] * scale)), max(1, round(size_hw[1] * scale))
+
+
 def _agreement(scores: npt.NDArray[np.float32], inside: Bitmap) -> float:
     """The share of open pixels whose colours say what the mask says."""
     is_open = np.abs(scores) < SURE
@@ -55,11 +61,10 @@ def _agreement(scores: npt.NDArray[np.float32], inside: Bitmap) -> float:
 
 def _logits(result: Cut, prior: Bitmap, threshold: float) -> Logits:
     """The scores of the whole image over the threshold, at a smaller scale."""
-    height, width = prior.shape
-    scale = min(1.0, _LOGITS_SIDE / max(height, width))
-    small = max(1, round(width * scale)), max(1, round(height * scale))
+    size_hw = int(prior.shape[0]), int(prior.shape[1])
+    small_hw = logits_hw(size_hw)
     whole: npt.NDArray[np.float32] = np.where(prior, np.float32(SURE), np.float32(-SURE))
     whole[result.window.slices] = result.scores - threshold
-    if scale == 1.0:
+    if small_hw == size_hw:
         return whole
-    return np.asarray(cv2.resize(whole, small, interpolation=cv2.INTER_AREA), dtype=np.float32)
+    return np.asarray(cv2.resize(whole, small_hw[::-1], interpolation=cv2.INTER_AREA), dtype=np.float32)

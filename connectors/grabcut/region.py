@@ -136,7 +136,8 @@ def sample(crop: Image, wanted: Bitmap, most: int) -> Pixels:
     numbers = np.flatnonzero(wanted)
     chosen = numbers[:: max(1, -(-len(numbers) // most))]
     rows, columns = np.divmod(chosen, wanted.shape[1])
-    return crop[rows, columns]
+    pixels: Pixels = crop[rows, columns]
+    return pixels
 
 
 def spread(bitmap: Bitmap, grow_px: float) -> Window:

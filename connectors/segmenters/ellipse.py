@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.domain.geometry import Box, Image, SizeHW
 from pipeline.domain.mask import Bitmap, Mask
 from pipeline.domain.prompts import Encoding, Logits, MaskPrediction, Prompt
-from pipeline.errors import BackendRejected
+from pipeline.errors import BackendRejected, ShapeMismatch
 from pipeline.ports import Resources, Segmenter
 
 __all__ = ["REQUIRES", "Settings", "build"]
@@ -108,7 +108,7 @@ class _Ellipse:
         by as many pixels, whatever is clicked.
 
         Raises BackendRejected for an encoding of another segmenter or a prompt of text only, DataError for a
-        prompt that does not fit the image.
+        prompt that does not fit the image, ShapeMismatch for prior logits that are not its own.
         """
         if encoding.fingerprint != _FINGERPRINT:
             raise BackendRejected(
@@ -199,6 +199,12 @@ def _prior(prior: Logits | Mask | None, size_hw: SizeHW) -> Mask:
         return Mask.empty(size_hw)
     if isinstance(prior, Mask):
         return prior
+    wanted = _logits_hw(size_hw)
+    if prior.shape != wanted or not np.isfinite(prior).all():
+        raise ShapeMismatch(
+            f"prior logits must be finite and of shape {wanted}, as they come with an answer, not {prior.shape}: "
+            "a mask from elsewhere is given as a mask"
+        )
     scaled = cv2.resize(prior.astype(np.float32), size_hw[::-1], interpolation=cv2.INTER_LINEAR)
     return Mask.from_bitmap(scaled > 0)
 
@@ -291,8 +297,14 @@ def _moved_inwards(shape: _Shape, pixels: float, size_hw: SizeHW) -> _Shape:
 
 def _logits(shape: _Shape, size_hw: SizeHW) -> Logits:
     mask = Mask.from_crop(shape.bitmap, shape.left, shape.top, size_hw)
-    height, width = size_hw
-    scale = min(1.0, _LOGITS_SIDE / max(height, width))
-    small = max(1, round(width * scale)), max(1, round(height * scale))
-    share = cv2.resize(mask.bitmap().astype(np.float32), small, interpolation=cv2.INTER_AREA)
-    return _signed_distance(share >= 0.5) / np.float32(scale)
+    share = cv2.resize(mask.bitmap().astype(np.float32), _logits_hw(size_hw)[::-1], interpolation=cv2.INTER_AREA)
+    return _signed_distance(share >= 0.5) / np.float32(_logits_scale(size_hw))
+
+
+def _logits_hw(size_hw: SizeHW) -> SizeHW:
+    scale = _logits_scale(size_hw)
+    return max(1, round(size_hw[0] * scale)), max(1, round(size_hw[1] * scale))
+
+
+def _logits_scale(size_hw: SizeHW) -> float:
+    return min(1.0, _LOGITS_SIDE / max(size_hw))

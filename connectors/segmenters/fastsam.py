@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,7 +20,7 @@ from connectors.ultralytics.weights import weights_by_name
 from pipeline.domain.geometry import Box, Image, SizeHW
 from pipeline.domain.mask import Mask
 from pipeline.domain.prompts import Encoding, MaskPrediction, Prompt
-from pipeline.errors import BackendRejected, WeightsUnavailable
+from pipeline.errors import BackendRejected, ShapeMismatch, WeightsUnavailable
 from pipeline.ports import Resources, Segmenter
 
 if TYPE_CHECKING:
@@ -135,7 +133,7 @@ class _FastSam:
         Several candidates are at most three. Candidates are chosen by their masks at threshold 0; `mask_threshold`, in
         units of the network's logits, moves the edges of those that are chosen. Raises BackendRejected for an encoding
         of another segmenter, or a prompt of text only where no words are known; DataError for a prompt that does not
-        fit the image.
+        fit the image, ShapeMismatch for a prior of logits.
         """
         if encoding.fingerprint != self.fingerprint:
             raise BackendRejected(
@@ -144,7 +142,7 @@ class _FastSam:
                 operation="decode",
             )
         size_hw = encoding.size_hw
-        asked = [_with_mask(prompt.checked(size_hw), size_hw) for prompt in prompts]
+        asked = [_checked(prompt, size_hw) for prompt in prompts]
         candidates = unpack(encoding.arrays, size_hw)
         table = agreement(asked, candidates, self._settings.iou_floor, self._similar(encoding, asked))
         chosen = assign(table, asked)
@@ -217,10 +215,7 @@ def _is_text_only(prompt: Prompt) -> bool:
     return prompt.box is None and not prompt.points_xy and prompt.prior is None
 
 
-def _with_mask(prompt: Prompt, size_hw: SizeHW) -> Prompt:
-    """Logits of another segmenter as a mask of the image's size."""
-    if prompt.prior is None or isinstance(prompt.prior, Mask):
-        return prompt
-    height, width = size_hw
-    scaled = np.asarray(cv2.resize(prompt.prior.astype(np.float32), (width, height)))
-    return replace(prompt, prior=Mask.from_bitmap(scaled > 0))
+def _checked(prompt: Prompt, size_hw: SizeHW) -> Prompt:
+    if prompt.prior is not None and not isinstance(prompt.prior, Mask):
+        raise ShapeMismatch("fastsam makes no logits, so these are another segmenter's: give the prior as a mask")
+    return prompt.checked(size_hw)

@@ -10,14 +10,14 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from connectors.grabcut.answer import prediction
+from connectors.grabcut.answer import logits_hw, prediction
 from connectors.grabcut.clicks import Pin, near_clicks, pins, similar_region
 from connectors.grabcut.cut import cut, settled
 from connectors.grabcut.region import Task, around_prior, in_box, spread
 from pipeline.domain.geometry import Box, Image, SizeHW
 from pipeline.domain.mask import Bitmap, Mask
 from pipeline.domain.prompts import Encoding, Logits, MaskPrediction, Prompt
-from pipeline.errors import BackendRejected
+from pipeline.errors import BackendRejected, ShapeMismatch
 from pipeline.ports import Resources, Segmenter
 
 __all__ = ["REQUIRES", "Settings", "build"]
@@ -80,10 +80,11 @@ class _GrabCut:
         multimask: bool | None = None,
         mask_threshold: float = 0.0,
     ) -> list[list[MaskPrediction]]:
-        """Scores are log odds of the colour models, so that `mask_threshold` is one too.
+        """Scores are log odds of the colour models, within [-8, 8] where the prompt left a pixel open and +-20 where
+        it did not; `mask_threshold` is one too.
 
         Raises BackendRejected for an encoding of another segmenter or a prompt of text only, DataError for a
-        prompt that does not fit the image."""
+        prompt that does not fit the image, ShapeMismatch for prior logits that are not its own."""
         if encoding.fingerprint != _FINGERPRINT:
             raise BackendRejected(
                 f"the encoding was made by {encoding.fingerprint!r}: encode the image with this segmenter",
@@ -147,7 +148,12 @@ def _prior(prior: Logits | Mask | None, size_hw: SizeHW) -> Bitmap:
         return np.zeros(size_hw, dtype=np.bool_)
     if isinstance(prior, Mask):
         return prior.bitmap()
-    height, width = size_hw
-    scaled = cv2.resize(prior.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    wanted = logits_hw(size_hw)
+    if prior.shape != wanted or not np.isfinite(prior).all():
+        raise ShapeMismatch(
+            f"prior logits must be finite and of shape {wanted}, as they come with an answer, not {prior.shape}: "
+            "a mask from elsewhere is given as a mask"
+        )
+    scaled = cv2.resize(prior.astype(np.float32), size_hw[::-1], interpolation=cv2.INTER_LINEAR)
     inside: Bitmap = np.asarray(scaled > 0)
     return inside

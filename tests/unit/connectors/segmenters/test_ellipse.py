@@ -15,7 +15,7 @@ from connectors.segmenters import ellipse
 from pipeline.domain.geometry import Box
 from pipeline.domain.mask import Mask
 from pipeline.domain.prompts import MaskPrediction, Prompt
-from pipeline.errors import BackendRejected
+from pipeline.errors import BackendRejected, ShapeMismatch
 from pipeline.ports import Segmenter
 
 SIZE = (60, 80)
@@ -165,3 +165,27 @@ def test_text_alone_is_refused() -> None:
     with pytest.raises(BackendRejected, match="no text"):
         ask(Prompt(text="a coin"))
     assert ask(replace(Prompt(text="a coin"), box=BOX))
+
+
+def test_a_threshold_moves_the_edge_by_as_many_pixels() -> None:
+    segmenter = built()
+    [encoding] = segmenter.encode([np.zeros((*SIZE, 3), dtype=np.uint8)])
+    prior = Mask.from_box(Box(20, 20, 40, 40), SIZE)
+    for pixels, expected in ((3.0, Box(23, 23, 37, 37)), (0.0, prior.box), (-3.0, Box(17, 17, 43, 43))):
+        [[moved]] = segmenter.decode(encoding, [Prompt(prior=prior)], mask_threshold=pixels)
+        assert moved.mask.box == expected
+    [[nothing]] = segmenter.decode(encoding, [Prompt(prior=prior)], mask_threshold=11.0)
+    assert (nothing.mask.area_px, nothing.predicted_iou, nothing.stability) == (0, 0.0, 0.0)
+
+
+def test_one_point_gets_several_masks_and_a_box_one() -> None:
+    segmenter = built()
+    [encoding] = segmenter.encode([np.zeros((*SIZE, 3), dtype=np.uint8)])
+    point = Prompt(points_xy=((30, 30),), point_labels=(True,))
+    assert [len(entry) for entry in segmenter.decode(encoding, [point, Prompt(box=BOX)])] == [3, 1]
+
+
+def test_logits_that_are_not_its_own_are_refused() -> None:
+    for logits in (np.zeros((80, 60), dtype=np.float32), np.full(SIZE, np.nan, dtype=np.float32)):
+        with pytest.raises(ShapeMismatch, match="given as a mask"):
+            one(Prompt(prior=logits))

@@ -15,7 +15,7 @@ from connectors.ultralytics.masks import box_masks
 from pipeline.domain.geometry import Box
 from pipeline.domain.mask import Mask
 from pipeline.domain.prompts import Encoding, Prompt
-from pipeline.errors import WeightsUnavailable
+from pipeline.errors import ShapeMismatch, WeightsUnavailable
 from pipeline.ports import Segmenter
 from tests.contracts._yolo import resources_for, skip_without, write_weights
 
@@ -151,6 +151,12 @@ def test_one_point_gets_several_and_a_box_gets_one(segmenter: Segmenter) -> None
     point = Prompt(points_xy=((5, 5),), point_labels=(True,))
     assert [len(entry) for entry in segmenter.decode(encoding, [point, Prompt(box=LEFT)])] == [2, 1]
     assert [len(entry) for entry in segmenter.decode(encoding, [point], multimask=False)] == [1]
+
+
+def test_logits_of_another_segmenter_are_refused(segmenter: Segmenter) -> None:
+    [encoding] = segmenter.encode([np.zeros((*SIZE_HW, 3), dtype=np.uint8)])
+    with pytest.raises(ShapeMismatch, match="as a mask"):
+        segmenter.decode(encoding, [Prompt(prior=np.zeros((256, 256), dtype=np.float32))])
 
 
 def test_weights_without_masks_are_refused(tmp_path: Path) -> None:

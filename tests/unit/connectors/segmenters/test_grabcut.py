@@ -14,7 +14,8 @@ from connectors.segmenters.grabcut import Settings, build
 from pipeline.domain.clicks import Click, next_click
 from pipeline.domain.geometry import Box, Image
 from pipeline.domain.mask import Bitmap, Mask
-from pipeline.domain.prompts import MaskPrediction, Prompt
+from pipeline.domain.prompts import Logits, MaskPrediction, Prompt
+from pipeline.errors import BackendRejected, ShapeMismatch
 from pipeline.ports import Segmenter
 from tests.fakes.people import resources
 
@@ -222,3 +223,54 @@ def test_a_box_around_what_looks_like_its_surroundings_still_gets_a_mask(tmp_pat
     ((prediction,),) = segmenter.decode(segmenter.encode([image])[0], [Prompt(box=box)])
     assert prediction.mask.bitmap()[36:44, 36:44].all()
     assert prediction.mask.area_px <= 26 * 26
+
+
+def test_one_point_gets_several_masks_and_a_box_one(segmenter: Segmenter) -> None:
+    [encoding] = segmenter.encode([picture(disc())])
+    point, box = clicked(Click(45, 35, positive=True)), Prompt(box=BOX)
+    assert [len(entry) for entry in segmenter.decode(encoding, [point, box])] == [3, 1]
+    assert [len(entry) for entry in segmenter.decode(encoding, [point, box], multimask=True)] == [3, 3]
+    assert [len(entry) for entry in segmenter.decode(encoding, [point, box], multimask=False)] == [1, 1]
+
+
+def test_a_higher_threshold_gives_a_smaller_mask_and_the_same_logits(segmenter: Segmenter) -> None:
+    blurred = np.asarray(cv2.GaussianBlur(picture(disc()), (15, 15), 0), dtype=np.uint8)
+    [encoding] = segmenter.encode([blurred])
+    wide, usual, tight = (
+        segmenter.decode(encoding, [Prompt(box=BOX)], mask_threshold=threshold)[0][0]
+        for threshold in (-3.0, 0.0, 3.0)
+    )
+    assert wide.mask.intersection(usual.mask) == usual.mask != wide.mask
+    assert usual.mask.intersection(tight.mask) == tight.mask != usual.mask
+    assert wide.logits is not None
+    assert tight.logits is not None
+    np.testing.assert_array_equal(wide.logits, tight.logits)
+
+
+@pytest.mark.parametrize(
+    "logits",
+    [
+        np.zeros((100, 80), dtype=np.float32),
+        np.zeros((1, 80, 100), dtype=np.float32),
+        np.full((80, 100), np.nan, dtype=np.float32),
+    ],
+)
+def test_logits_that_are_not_its_own_are_refused(segmenter: Segmenter, logits: Logits) -> None:
+    with pytest.raises(ShapeMismatch, match=r"finite and of shape \(80, 100\)"):
+        ask(segmenter, picture(disc()), Prompt(prior=logits))
+
+
+def test_words_are_refused(segmenter: Segmenter) -> None:
+    with pytest.raises(BackendRejected, match="no text"):
+        ask(segmenter, picture(disc()), Prompt(text="a disc"))
+
+
+def test_many_prompts_at_once_are_answered_as_each_alone(segmenter: Segmenter) -> None:
+    rng = np.random.default_rng(5)
+    image = picture(disc())
+    prompts = [Prompt(box=Box(x, y, x + 12, y + 9)) for x, y in rng.uniform(0, 70, (300, 2))]
+    [encoding] = segmenter.encode([image])
+    together = segmenter.decode(encoding, prompts)
+    assert [entry[0].mask for entry in together[::50]] == [
+        ask(segmenter, image, prompt).mask for prompt in prompts[::50]
+    ]
