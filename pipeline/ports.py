@@ -5,6 +5,7 @@ Every peer module offers
 - a docstring whose first line is the peer's caption in `pipeline list`,
 - `Settings`, a frozen pydantic model with `extra="forbid"`,
 - `REQUIRES`, the packages it needs beyond the core: extra -> import names, `{"ultralytics": ("torch",)}`,
+- perhaps `lacks()`, what else this machine has not, in words for `pipeline list`,
 - `build(settings, resources)`; heavy imports happen in there. Detectors take two more:
   `build(settings, resources, *, model=None, confidence=None)`: a trained model instead of the settings' weights,
   and another confidence floor, for evaluation.

@@ -88,7 +88,7 @@ def peer_module(family: str, kind: str) -> Any:
 
 
 def list_family(family: str) -> list[Listed]:
-    """Every peer of a family, and whether its packages are installed."""
+    """Every peer of a family, and what it lacks here."""
     rows = []
     for kind in peer_names(family):
         module = peer_module(family, kind)
@@ -98,11 +98,29 @@ def list_family(family: str) -> list[Listed]:
 
 
 def _lacking(module: Any) -> list[str]:
-    return [
+    """Extras that are not installed, weights that are not found, and what else the peer says of this machine."""
+    extras = [
         f"pip install 'maskloop[{extra}]'"
         for extra, packages in module.REQUIRES.items()
         if any(importlib.util.find_spec(package) is None for package in packages)
     ]
+    return [*extras, *_lacking_weights(module), *getattr(module, "lacks", list)()]
+
+
+def _lacking_weights(module: Any) -> list[str]:
+    """The weights that a peer's own settings name, where they lie nowhere; peers that must be told are not asked."""
+    try:
+        settings = module.Settings()
+    except ValidationError:
+        return []
+    name = getattr(settings, "published_as", None) or getattr(settings, "weights", None)
+    if not isinstance(name, str):
+        return []
+    try:
+        find_weights(name, [Path.cwd(), *_lent_weights()])
+    except WeightsUnavailable:
+        return [f"weights {name}, here or in $MASKLOOP_WEIGHTS"]
+    return []
 
 
 def load_config(path: Path, overrides: Sequence[str] = (), *, workspace: Path | None = None) -> Config:

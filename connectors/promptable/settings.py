@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -23,7 +24,7 @@ from pipeline.ports import Resources
 __all__ = ["PromptableSettings", "build_promptable"]
 
 
-class PromptableSettings(BaseModel):
+class PromptableSettings(BaseModel, ABC):
     """Which weights, where they run, and how many prompts are asked at once."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,9 +42,9 @@ class PromptableSettings(BaseModel):
     batch: Annotated[int, Field(ge=1)] = 16
 
     @property
+    @abstractmethod
     def published_as(self) -> str:
         """The file name of the published weights."""
-        raise NotImplementedError
 
 
 def build_promptable(

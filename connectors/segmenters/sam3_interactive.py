@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from connectors.ultralytics.runtime import pick_device
 from pipeline.errors import BackendUnavailable
 from pipeline.ports import Resources, Segmenter
 
-__all__ = ["REQUIRES", "Settings", "build", "build_over", "meta_module"]
+__all__ = ["REQUIRES", "Settings", "build", "build_over", "lacks", "meta_module"]
 
 REQUIRES: Mapping[str, tuple[str, ...]] = {"sam3": ("torch", "torchvision", "sam3")}
 
@@ -45,6 +46,11 @@ class Settings(PromptableSettings):
     @property
     def published_as(self) -> str:
         return "sam3.pt"
+
+
+def lacks() -> list[str]:
+    """What this machine has not, for `pipeline list`; told without importing PyTorch."""
+    return [] if shutil.which("nvidia-smi") else ["an NVIDIA GPU"]
 
 
 def build(settings: Settings, resources: Resources) -> Segmenter:

@@ -67,7 +67,8 @@ def warm(
 ) -> Warmed:
     """Make every encoding that is missing. What is there already is left, so that an interrupted call goes on.
 
-    An image that cannot be read or encoded is told, and the rest go on. Tells `warm.encoded` for each image.
+    An image that cannot be read or encoded is told, and the rest go on. Tells `warm.started` with the `total`, and
+    `warm.batch` for each image.
     """
 
     def work(sample: Sample) -> tuple[str, bool, str]:
@@ -80,6 +81,7 @@ def warm(
             return sample.id, False, str(exc)
         return sample.id, there, ""
 
+    emit("warm.started", total=len(samples))
     made, found, failed = 0, 0, []
     results: Iterator[tuple[str, bool, str]] = executor.map(lambda: work, samples)
     for sample_id, there, reason in results:
@@ -87,5 +89,5 @@ def warm(
             failed.append((sample_id, reason))
         else:
             made, found = made + (not there), found + there
-        emit("warm.encoded", images=1, there=there, failed=bool(reason))
+        emit("warm.batch", done=1)
     return Warmed(made, found, tuple(failed))

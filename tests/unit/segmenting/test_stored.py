@@ -91,7 +91,7 @@ def test_warming_tells_the_size_first_goes_on_past_a_bad_image_and_resumes(tmp_p
     executor = serial.build(serial.Settings(), resources_for(tmp_path))
     done = warm(samples, segmenter, read, executor, emit=hear)
     assert (done.made, done.found, [name for name, _ in done.failed]) == (2, 1, [samples[3].id])
-    assert told == ["warm.encoded"] * 4
+    assert told == ["warm.started"] + ["warm.batch"] * 4
     again = warm(samples[:3], StoredSegmenter(Dear(), segmenter.store), read, executor)
     assert (again.made, again.found, again.failed) == (0, 3, ())
     assert inner.encoded == 3
