@@ -38,6 +38,7 @@ __all__ = [
     "parse",
     "problems_of",
     "raise_problems",
+    "settings_from",
 ]
 
 Problem = tuple[str, str]
@@ -252,6 +253,14 @@ def _arguments(annotation: Any) -> tuple[Any, ...]:
 
 def _is_model(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def settings_from(overrides: Sequence[str]) -> dict[str, Any]:
+    """The mapping that `dotted.key=value` overrides alone make. Raises ConfigError."""
+    data: dict[str, Any] = {}
+    for override in overrides:
+        _override(data, override)
+    return data
 
 
 def _override(data: dict[str, Any], override: str) -> None:

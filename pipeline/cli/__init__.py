@@ -9,7 +9,7 @@ import os
 
 import click
 
-from pipeline.cli import export, init, listing, run, status, verify
+from pipeline.cli import export, init, listing, run, segment, status, verify
 from pipeline.cli.common import HouseGroup
 
 __all__ = ["main"]
@@ -33,7 +33,7 @@ def main(context: click.Context) -> None:
 for command in (
     init.init,
     run.run,
-    *run.STAGE_COMMANDS,
+    *(segment.segment if stage == "segment" else run.stage_command(stage) for stage in run.CAPTIONS),
     status.status,
     listing.list_,
     export.export,

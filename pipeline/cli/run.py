@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipeline.store.workspace import Workspace
     from pipeline.wiring import House
 
-__all__ = ["STAGE_COMMANDS", "run"]
+__all__ = ["CAPTIONS", "run", "run_stage", "stage_command"]
 
 CAPTIONS = {
     "ingest": "Take in images and seed labels, and split them for good.",
@@ -55,10 +55,10 @@ def run(
     Whatever is finished is kept: after a crash, a kill or Ctrl-C the same command resumes, and for a finished
     run it does nothing. Ends with exit code 3 where people must answer first.
     """
-    _run(config, overrides, workspace, stage=None, watch_s=every_s if watch else None, json_=json_)
+    run_stages(config, overrides, workspace, stage=None, watch_s=every_s if watch else None, json_=json_)
 
 
-def _run(
+def run_stages(
     config: Path,
     overrides: tuple[str, ...],
     workspace: Path | None,
@@ -67,6 +67,7 @@ def _run(
     watch_s: float | None,
     json_: bool,
 ) -> None:
+    """The whole loop, or the one `stage` of its current round; may end the process with exit code 3."""
     from pipeline.cli.progress import Progress
     from pipeline.cli.status import show
     from pipeline.domain.rounds import RunState
@@ -134,16 +135,22 @@ def _say_waiting(number: int, opened: Workspace, config: Path, annotator: str, *
     click.echo("\n".join(lines), err=True)
 
 
-def _stage_command(stage: str) -> click.Command:
+def run_stage(
+    stage: str, config: Path, overrides: tuple[str, ...], workspace: Path | None, *, json_: bool
+) -> None:
+    """One stage of the current round."""
+    run_stages(config, overrides, workspace, stage=stage, watch_s=None, json_=json_)
+
+
+def stage_command(stage: str) -> click.Command:
+    """The command of that name."""
+
     @click.command(
         name=stage, short_help=CAPTIONS[stage], help=f"{CAPTIONS[stage]}\n\nOne stage of CONFIG's current round."
     )
     @config_options
     @json_option
     def command(config: Path, overrides: tuple[str, ...], workspace: Path | None, json_: bool) -> None:
-        _run(config, overrides, workspace, stage=stage, watch_s=None, json_=json_)
+        run_stage(stage, config, overrides, workspace, json_=json_)
 
     return command
-
-
-STAGE_COMMANDS = tuple(_stage_command(stage) for stage in CAPTIONS)
