@@ -63,6 +63,7 @@ def _captioned(canvas: Image, caption: str) -> Image:
     height, width = canvas.shape[:2]
     drawn = Pillow.new("RGB", (width, height + _STRIP_PX), _PAPER)
     drawn.paste(Pillow.fromarray(canvas), (0, 0))
-    font = ImageFont.load_default(_TEXT_PX)
+    room, wanted = width - 2 * _MARGIN_PX, ImageFont.load_default(_TEXT_PX).getlength(caption)
+    font = ImageFont.load_default(_TEXT_PX * min(1.0, max(room, 1) / wanted))
     ImageDraw.Draw(drawn).text((_MARGIN_PX, height + _STRIP_PX / 2), caption, fill=_INK, font=font, anchor="lm")
     return np.asarray(drawn, dtype=np.uint8)

@@ -55,10 +55,10 @@ def run(
     Whatever is finished is kept: after a crash, a kill or Ctrl-C the same command resumes, and for a finished
     run it does nothing. Ends with exit code 3 where people must answer first.
     """
-    run_stages(config, overrides, workspace, stage=None, watch_s=every_s if watch else None, json_=json_)
+    _run(config, overrides, workspace, stage=None, watch_s=every_s if watch else None, json_=json_)
 
 
-def run_stages(
+def _run(
     config: Path,
     overrides: tuple[str, ...],
     workspace: Path | None,
@@ -139,7 +139,7 @@ def run_stage(
     stage: str, config: Path, overrides: tuple[str, ...], workspace: Path | None, *, json_: bool
 ) -> None:
     """One stage of the current round."""
-    run_stages(config, overrides, workspace, stage=stage, watch_s=None, json_=json_)
+    _run(config, overrides, workspace, stage=stage, watch_s=None, json_=json_)
 
 
 def stage_command(stage: str) -> click.Command:

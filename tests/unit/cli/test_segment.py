@@ -174,3 +174,20 @@ def test_warming_says_where_there_is_nothing_to_keep(tmp_path: Path) -> None:
     none = pipeline("segment", TINY, "--warm", "--workspace", tmp_path / "run", "--set", "encodings.budget_gb=0")
     assert none.exit_code == 2
     assert "encodings.budget_gb" in none.stderr
+
+
+def test_warming_makes_what_is_missing_and_tells_what_it_will_take(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="pip install 'maskloop[ultralytics]'")
+    place = ("--workspace", tmp_path / "run", "--set", "segmenter={kind: nano_sam}")
+    assert pipeline("ingest", TINY, *place).exit_code == 0
+    early = pipeline("segment", "--warm", "--queue", TINY, *place)
+    assert early.exit_code == 1
+    assert "no selection yet" in early.stderr
+    first = pipeline("segment", "--warm", TINY, *place)
+    assert first.exit_code == 0, first.output
+    assert "MB that encodings may take" in first.stderr or "GB that encodings may take" in first.stderr
+    count = len(list((tmp_path / "run" / "encodings").rglob("*.safetensors")))
+    assert "encodings made, 1 found" in first.stdout, "the estimate has made one"
+    again = json_of(pipeline("segment", "--warm", "--json", TINY, *place))
+    assert (again["made"], again["found"], again["failed"]) == (0, count, {})
+    assert again["estimate"]["images"] == count > 1
