@@ -175,10 +175,21 @@ def test_list_one_family(family: str) -> None:
 
 def test_list_says_what_a_peer_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "torch" else object())
+    monkeypatch.delenv("MASKLOOP_WEIGHTS", raising=False)
     rows = {row["kind"]: row["lacks"] for row in json_of(pipeline("list", "detectors", "--json"))["detectors"]}
     assert rows["ground_truth"] == ""
-    assert rows["ultralytics_yolo"] == "pip install 'maskloop[ultralytics]'"
-    assert "(lacks: pip install 'maskloop[ultralytics]')" in pipeline("list", "detectors").stdout
+    lacks = "pip install 'maskloop[ultralytics]'; weights yolo11n-seg.pt, here or in $MASKLOOP_WEIGHTS"
+    assert rows["ultralytics_yolo"] == lacks
+    assert f"(lacks: {lacks})" in pipeline("list", "detectors").stdout
+
+
+def test_list_asks_for_no_weights_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASKLOOP_WEIGHTS", str(tmp_path))
+    (tmp_path / "mobile_sam.pt").touch()
+    rows = {row["kind"]: row["lacks"] for row in json_of(pipeline("list", "segmenters", "--json"))["segmenters"]}
+    assert "weights" not in rows["mobile_sam"]
+    assert "weights sam2.1_t.pt" in rows["sam2"]
+    assert rows["nano_sam"] == rows["grabcut"] == ""
 
 
 def test_list_models(finished: Path) -> None:
