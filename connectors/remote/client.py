@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 import httpx
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from connectors.remote.calling import Caller, json_of
-from connectors.remote.messages import pack_question, png_of, read_answers
+from connectors.remote.messages import logits_of, pack_logits, pack_question, png_of, read_answers
 from connectors.remote.protocol import MESSAGE, PNG, VERSION
-from pipeline.domain.geometry import Image
-from pipeline.domain.prompts import Encoding, MaskPrediction, Prompt
+from pipeline.domain.geometry import Image, SizeHW
+from pipeline.domain.prompts import Encoding, Logits, MaskPrediction, Prompt
 from pipeline.errors import (
     BackendRejected,
     BackendUnavailable,
@@ -108,6 +109,17 @@ class RemoteSegmenter:
         if len(answers) != len(prompts):
             raise self._rejected(f"{len(answers)} answers to {len(prompts)} prompts", "decode")
         return answers
+
+    def enlarge(self, logits: Logits, size_hw: SizeHW) -> npt.NDArray[np.float32]:
+        """As the served segmenter does it. Raises BackendRejected if it cannot."""
+        answer = self._post("/v1/enlarge", pack_logits(logits, size_hw), MESSAGE, "enlarge")
+        try:
+            told, large = logits_of(answer.content)
+        except DataError as exc:
+            raise self._rejected(f"the server's answer cannot be read: {exc}", "enlarge") from exc
+        if told != size_hw or large.shape != size_hw:
+            raise self._rejected(f"the server answers {large.shape} where {size_hw} was asked for", "enlarge")
+        return large
 
     def _encode(self, image: Image) -> Encoding:
         height, width = int(image.shape[0]), int(image.shape[1])

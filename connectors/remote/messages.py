@@ -23,9 +23,12 @@ __all__ = [
     "Answers",
     "Question",
     "Said",
+    "Size",
     "Spoken",
+    "logits_of",
     "pack",
     "pack_answers",
+    "pack_logits",
     "pack_question",
     "png_of",
     "prompts_of",
@@ -84,6 +87,14 @@ class Answers(BaseModel):
     model_config = _STRICT
 
     answers: tuple[tuple[Said, ...], ...]
+
+
+class Size(BaseModel):
+    """(height, width) of an image, in pixels."""
+
+    model_config = _STRICT
+
+    size_hw: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
 
 
 def pack(body: BaseModel, tensors: Arrays) -> bytes:
@@ -179,6 +190,19 @@ def read_answers(data: bytes, size_hw: SizeHW) -> list[list[MaskPrediction]]:
         ]
         for entry in body.answers
     ]
+
+
+def pack_logits(logits: npt.NDArray[np.float32], size_hw: SizeHW) -> bytes:
+    """Raises ShapeMismatch for logits that are not `(h, w)`."""
+    if logits.ndim != 2:
+        raise ShapeMismatch(f"logits must be (h, w), not {logits.shape}")
+    return pack(Size(size_hw=size_hw), {"logits": logits.astype(np.float32)})
+
+
+def logits_of(data: bytes) -> tuple[SizeHW, Logits]:
+    """The reverse. Raises DataError."""
+    size, tensors = unpack(data, Size)
+    return size.size_hw, _tensor(tensors, "logits")
 
 
 def png_of(image: Image) -> bytes:

@@ -6,6 +6,8 @@
                          -> {"id", "fingerprint", "size_hw"}
     POST /v1/decode      <- a message, `application/vnd.maskloop.message`: a `Question` and the prior logits
                          -> a message: `Answers` and their logits
+    POST /v1/enlarge     <- a message: a `Size` and the tensor `logits`, as an answer held them
+                         -> a message: the same, at the size of the image
 
 A message is a safetensors file (https://github.com/huggingface/safetensors): numbers in named tensors, everything
 else as JSON in the tensor `json` (uint8). Its header is checked before a byte is believed, and nothing in it is code.

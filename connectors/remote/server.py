@@ -23,11 +23,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from connectors.remote.kept import KeptEncodings
-from connectors.remote.messages import Question, pack_answers, prompts_of, read_png, unpack
+from connectors.remote.messages import Question, logits_of, pack_answers, pack_logits, prompts_of, read_png, unpack
 from connectors.remote.protocol import MESSAGE, PNG, VERSION, Limits, is_loopback
 from pipeline.domain.prompts import Encoding
-from pipeline.errors import BackendUnavailable, PipelineError
-from pipeline.ports import Segmenter
+from pipeline.errors import BackendRejected, BackendUnavailable, PipelineError
+from pipeline.ports import Enlarger, Segmenter
 
 __all__ = ["application", "server_of"]
 
@@ -47,6 +47,7 @@ def application(
         Route("/v1/segmenter", served.describe),
         Route("/v1/encodings", served.encode, methods=["POST"]),
         Route("/v1/decode", served.decode, methods=["POST"]),
+        Route("/v1/enlarge", served.enlarge, methods=["POST"]),
     ]
     handlers = {
         _Refusal: _refused,
@@ -102,7 +103,7 @@ class _Door:
             name = host.partition("]")[0] if host.startswith("[") else host.partition(":")[0]
             if not is_loopback(name):
                 return _Refusal(403, "ForbiddenHost", "without a secret, only this machine itself is served")
-        elif request.url.path != "/v1/health":
+        elif request.scope["path"] != "/v1/health":  # `request.url` is made of what the Host header says
             given = request.headers.get("authorization", "").encode("latin-1")
             if not hmac.compare_digest(given, self._wanted):
                 return _Refusal(401, "Unauthorized", "the secret is missing or wrong")
@@ -148,6 +149,11 @@ class _Served:
             data = await self._body(request, MESSAGE)
             return Response(await self._in_thread(lambda: self._answered(data)), media_type=MESSAGE)
 
+    async def enlarge(self, request: Request) -> Response:
+        async with self._place():
+            data = await self._body(request, MESSAGE)
+            return Response(await self._in_thread(lambda: self._enlarged(data)), media_type=MESSAGE)
+
     def _encoded(self, key: str, data: bytes) -> Encoding:
         return self._kept.get_or_make(
             key, lambda: self._segmenter.encode([read_png(data, self._limits.max_pixels)])[0]
@@ -174,6 +180,19 @@ class _Served:
             mask_threshold=question.mask_threshold,
         )
         return pack_answers(answers, logits=question.logits)
+
+    def _enlarged(self, data: bytes) -> bytes:
+        (height, width), logits = logits_of(data)
+        most = self._limits.max_pixels
+        if height * width > most:
+            raise _Refusal(413, "TooLarge", f"{height} x {width} is more than {most} pixels", limit=most)
+        if not isinstance(self._segmenter, Enlarger):
+            raise BackendRejected(
+                "its logits cannot be brought to the image's size",
+                backend=self._segmenter.name,
+                operation="enlarge",
+            )
+        return pack_logits(self._segmenter.enlarge(logits, (height, width)), (height, width))
 
     @contextlib.asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:

@@ -65,6 +65,34 @@ def test_it_is_called_by_what_is_served(url: str) -> None:
     assert far(url).fingerprint != at_home().fingerprint, "its encodings hold other arrays"
 
 
+class Enlarging:
+    """A segmenter that can enlarge its logits, if by a factor of two."""
+
+    name = fingerprint = "enlarging/1"
+    storable = False
+    encode = decode = None
+
+    def enlarge(self, logits: Any, size_hw: tuple[int, int]) -> Any:
+        if size_hw != (2 * logits.shape[0], 2 * logits.shape[1]):
+            raise ShapeMismatch("not twice the size")
+        return np.repeat(np.repeat(logits, 2, 0), 2, 1)
+
+
+def test_logits_are_enlarged_where_they_are_understood(url: str) -> None:
+    logits = np.arange(12, dtype=np.float32).reshape(3, 4)
+    with served(Enlarging(), limits=Limits(max_pixels=100)) as able:  # type: ignore[arg-type]
+        large = far(able).enlarge(logits, (6, 8))
+        np.testing.assert_array_equal(large, Enlarging().enlarge(logits, (6, 8)))
+        with pytest.raises(ShapeMismatch, match="twice"):
+            far(able).enlarge(logits, (6, 9))
+        with pytest.raises(ShapeMismatch):
+            far(able).enlarge(logits[0], (6, 8))
+        with pytest.raises(BackendRejected, match="100 pixels"):
+            far(able).enlarge(logits, (60, 80))
+    with pytest.raises(BackendRejected, match="cannot be brought"):
+        far(url).enlarge(logits, (6, 8))
+
+
 def test_more_prompts_than_the_server_takes_are_asked_in_parts() -> None:
     home = at_home()
     prompts = [BOX, POINT] * 10

@@ -100,6 +100,11 @@ def test_with_the_secret_it_answers_and_health_needs_none(locked: str) -> None:
     assert get(locked, "/v1/segmenter", {**bearer(), "Host": "gpu.example:9090"}).status_code == 200
 
 
+@pytest.mark.parametrize("host", ["x/v1/health?", "x/v1/health#", "a@x/v1/health?"])
+def test_no_host_header_makes_a_path_that_needs_no_secret(locked: str, host: str) -> None:
+    assert refusal(get(locked, "/v1/segmenter", {"Host": host})) == (401, "Unauthorized")
+
+
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:9090", ""])
 def test_without_a_secret_a_name_that_is_not_loopback_is_refused(url: str, host: str) -> None:
     assert refusal(get(url, "/v1/segmenter", {"Host": host})) == (403, "ForbiddenHost")
