@@ -2,7 +2,8 @@
 
 An entry is one safetensors file, named by the image's content and by the segmenter's fingerprint (its kind, the digest
 of its weights, its preprocessing). `float32` arrays are kept as `float16`, all others as they are; so is an array that
-`float16` cannot hold. The header tells fingerprint, key and image size, and is checked: the folder may be shared.
+`float16` cannot hold. The header tells fingerprint, key, image size and a checksum of the arrays, and all are checked:
+the folder may be shared, and safetensors itself notices no flipped bit.
 
 A file's modification time is its last use. Over the budget those go first that were used least recently; who is
 reading one keeps its open file. One of many lock files is held while an entry is made, and the kernel releases it
@@ -16,6 +17,7 @@ import hashlib
 import os
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,7 +57,7 @@ class EncodingStore:
     """The entries in `folder`, together at most `budget_bytes`. Safe for several threads and processes.
 
     Tells `encodings.found`, `encodings.made`, `encodings.evicted` (with `bytes`), `encodings.damaged` for an entry that
-    is not what its name says and is made anew, and `encodings.not_kept` with a `reason`.
+    is not what its name says and is made anew, and with a `reason` `not_kept`, `not_removed`, `not_locked`.
     """
 
     def __init__(
@@ -107,7 +109,7 @@ class EncodingStore:
             os.utime(path, ns=(now, now))
         except FileNotFoundError:
             return False
-        except PermissionError:
+        except OSError:  # somebody else's file, or a file system that is only read
             return path.is_file()
         return True
 
@@ -139,13 +141,21 @@ class EncodingStore:
             return None
         try:
             with safe_open(path, framework="numpy") as opened:
-                size_hw = _checked_header(opened.metadata() or {}, path.stem, fingerprint)
+                header = opened.metadata() or {}
+                size_hw = _checked_header(header, path.stem, fingerprint)
                 arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # not a mapping
+            if header.get("checksum") != _checksum(arrays):
+                raise ValueError("its arrays are not those that were written")
         except FileNotFoundError:  # evicted this very moment
             return None
-        except (SafetensorError, OSError, ValueError) as exc:
+        except (
+            SafetensorError,
+            OSError,
+            TypeError,
+            ValueError,
+        ) as exc:  # TypeError: numbers that numpy does not know
             self._emit("encodings.damaged", path=str(path), reason=" ".join(str(exc).split()))
-            path.unlink(missing_ok=True)
+            self._remove(path)
             return None
         return Encoding(arrays, size_hw, fingerprint)
 
@@ -163,10 +173,26 @@ class EncodingStore:
             yield
             return
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._lock(descriptor)
             yield
         finally:
             os.close(descriptor)
+
+    def _lock(self, descriptor: int) -> None:
+        """Where the file system has no locks the work may be done twice; entries are whole all the same."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as exc:
+            self._emit("encodings.not_locked", reason=exc.strerror)
+
+    def _remove(self, path: Path) -> bool:
+        """Whether it is gone. A file that may not be removed costs nobody the answer; that is told."""
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as exc:
+            self._emit("encodings.not_removed", reason=f"{path}: {exc.strerror}")
+            return False
+        return True
 
     def _entries(self) -> Iterator[tuple[int, int, str]]:
         """Last use in nanoseconds, size and path of every entry; what goes while we look is left out."""
@@ -190,8 +216,7 @@ class EncodingStore:
             for _, size, path in entries:
                 if total <= self.budget_bytes:
                     return
-                if path != str(newest):
-                    Path(path).unlink(missing_ok=True)
+                if path != str(newest) and self._remove(Path(path)):
                     total -= size
                     self._emit("encodings.evicted", entry=Path(path).stem, bytes=size)
 
@@ -208,15 +233,25 @@ def _packed(encoding: Encoding, key: str) -> bytes:
     from safetensors.numpy import save
 
     height, width = encoding.size_hw
+    arrays = {name: np.ascontiguousarray(array) for name, array in encoding.arrays.items()}
     header = {"format": _FORMAT, "key": key, "fingerprint": encoding.fingerprint, "size_hw": f"{height}x{width}"}
-    return save({name: np.ascontiguousarray(array) for name, array in encoding.arrays.items()}, metadata=header)
+    return save(arrays, metadata={**header, "checksum": _checksum(arrays)})
+
+
+def _checksum(arrays: Arrays) -> str:
+    """CRC-32 of all names, types, shapes and numbers: it finds damage, and is no guard against malice."""
+    value = 0
+    for name, array in sorted(arrays.items()):
+        value = zlib.crc32(f"{name} {array.dtype} {array.shape} ".encode(), value)
+        value = zlib.crc32(np.ascontiguousarray(array).tobytes(), value)
+    return f"{value:08x}"
 
 
 def _checked_header(header: Mapping[str, str], key: str, fingerprint: str) -> tuple[int, int]:
-    """The image's size. Raises ValueError for an entry of another kind, key or segmenter."""
+    """The image's size. Raises ValueError for an entry of another kind, key or segmenter, or without a size."""
     wanted = {"format": _FORMAT, "key": key, "fingerprint": fingerprint}
     for name, value in wanted.items():
         if header.get(name) != value:
             raise ValueError(f"its {name} is {header.get(name)!r} and not {value!r}")
-    height, width = (int(part) for part in header["size_hw"].split("x"))
+    height, width = (int(part) for part in header.get("size_hw", "").split("x"))
     return height, width

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,7 +117,55 @@ def spoil_other_key(path: Path) -> None:
     other.replace(path)
 
 
-@pytest.mark.parametrize("spoil", [spoil_cut, spoil_text, spoil_empty, spoil_foreign, spoil_other_key])
+def rewritten(path: Path, change: Callable[[dict[str, Any]], None], data: bytes = b"") -> None:
+    """The entry with another header, and `data` behind its numbers."""
+    whole = path.read_bytes()
+    end = 8 + int.from_bytes(whole[:8], "little")
+    header = json.loads(whole[8:end])
+    change(header)
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + whole[end:] + data)
+
+
+def spoil_bit(path: Path) -> None:
+    whole = bytearray(path.read_bytes())
+    whole[-1] ^= 1
+    path.write_bytes(whole)
+
+
+def spoil_size(path: Path) -> None:
+    rewritten(path, lambda header: header["__metadata__"].pop("size_hw"))
+
+
+def spoil_type(path: Path) -> None:
+    """Numbers that safetensors has and numpy has not."""
+    rewritten(path, lambda header: header["embedding"].update(dtype="BF16"))
+
+
+def spoil_more(path: Path) -> None:
+    """An array that nobody wrote."""
+
+    def add(header: dict[str, Any]) -> None:
+        end = max(one["data_offsets"][1] for name, one in header.items() if name != "__metadata__")
+        header["more"] = {"dtype": "U8", "shape": [2], "data_offsets": [end, end + 2]}
+
+    rewritten(path, add, data=b"xy")
+
+
+SPOILT = [
+    spoil_cut,
+    spoil_text,
+    spoil_empty,
+    spoil_foreign,
+    spoil_other_key,
+    spoil_bit,
+    spoil_size,
+    spoil_type,
+    spoil_more,
+]
+
+
+@pytest.mark.parametrize("spoil", SPOILT)
 def test_a_damaged_or_foreign_entry_is_made_anew_and_told(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
     told = Told()
     store = EncodingStore(tmp_path, ROOM, emit=told)
@@ -164,6 +216,52 @@ def test_a_full_disk_costs_the_entry_and_not_the_answer(tmp_path: Path, monkeypa
     assert same(store.get_or_make("a", PRINT, encoding), rounded(encoding()))
     assert told.names == ["encodings.not_kept"]
     assert "no space left" in str(told.events[-1][1]["reason"])
+
+
+def test_a_folder_that_may_only_be_read_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    EncodingStore(tmp_path, ROOM).get_or_make("a", PRINT, encoding)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    for name in ("utime", "open", "replace", "rename"):
+        monkeypatch.setattr(os, name, refuse)
+    told = Told()
+    store = EncodingStore(tmp_path, ROOM, emit=told)
+    assert same(store.get_or_make("a", PRINT, never), rounded(encoding()))
+    assert same(store.get_or_make("b", PRINT, encoding), rounded(encoding()))
+    assert store.count == 1
+    assert told.names == ["encodings.found", "encodings.not_kept", "encodings.not_kept"]
+
+
+def test_an_old_entry_that_may_not_be_removed_costs_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told()
+    store = EncodingStore(tmp_path, ROOM, emit=told)
+    store.get_or_make("a", PRINT, encoding)
+    store.budget_bytes = store.size_bytes
+
+    def refuse(path: Path, **_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert same(store.get_or_make("b", PRINT, encoding), rounded(encoding()))
+    assert told.names == ["encodings.made", "encodings.made", "encodings.not_removed"]
+
+
+def test_where_the_file_system_has_no_locks_entries_are_kept_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    told = Told()
+    store = EncodingStore(tmp_path, ROOM, emit=told)
+    store.get_or_make("a", PRINT, encoding)
+    assert told.names == ["encodings.not_locked", "encodings.made"]
+    assert store.has("a", PRINT)
 
 
 def test_many_threads_make_an_entry_once(tmp_path: Path) -> None:
