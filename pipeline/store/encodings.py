@@ -94,12 +94,12 @@ class EncodingStore:
 
     @property
     def size_bytes(self) -> int:
-        """Of all entries together."""
+        """Of all entries together, and of what is half-written."""
         return sum(size for _, size, _ in self._entries())
 
     @property
     def count(self) -> int:
-        return sum(1 for _ in self._entries())
+        return sum(path.endswith(_SUFFIX) for *_, path in self._entries())
 
     def _use(self, path: Path) -> bool:
         """Mark a file as used now; False if there is none. The kernel's own clock is too coarse: it ticks in
@@ -195,11 +195,12 @@ class EncodingStore:
         return True
 
     def _entries(self) -> Iterator[tuple[int, int, str]]:
-        """Last use in nanoseconds, size and path of every entry; what goes while we look is left out."""
+        """Last use in nanoseconds, size and path of every entry, and of what a killed process left half-written: it
+        takes room until it goes as the others do. What goes while we look is left out."""
         try:
             with os.scandir(self.folder) as found:
                 for entry in found:
-                    if entry.name.endswith(_SUFFIX) and not is_unfinished(Path(entry.name)):
+                    if entry.name.endswith(_SUFFIX) or is_unfinished(Path(entry.name)):
                         try:
                             facts = entry.stat()
                         except FileNotFoundError:

@@ -264,6 +264,20 @@ def test_where_the_file_system_has_no_locks_entries_are_kept_all_the_same(
     assert store.has("a", PRINT)
 
 
+def test_what_a_killed_writer_left_takes_room_and_goes_first(tmp_path: Path) -> None:
+    store = EncodingStore(tmp_path, ROOM)
+    store.get_or_make("a", PRINT, encoding)
+    each = store.size_bytes
+    left = tmp_path / ".0000.safetensors.unfinished-0000"
+    left.write_bytes(bytes(each))
+    os.utime(left, (0, 0))
+    assert (store.count, store.size_bytes) == (1, 2 * each)
+    store.budget_bytes = 2 * each
+    store.get_or_make("b", PRINT, encoding)
+    assert not left.exists()
+    assert (store.count, store.size_bytes) == (2, 2 * each)
+
+
 def test_many_threads_make_an_entry_once(tmp_path: Path) -> None:
     store, made = EncodingStore(tmp_path, ROOM), []
 
