@@ -35,7 +35,7 @@ class Course:
     """`objects` of each of `images` pieces are asked about; whole frames come `frames_share` of the steps, the last
     ones, half as many at once. `rate` is AdamW's highest."""
 
-    steps: int = 6_000
+    steps: int = 4_500
     images: int = 6
     objects: int = 4
     rate: float = 1e-3
