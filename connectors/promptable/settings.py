@@ -58,16 +58,19 @@ def build_promptable(
     make_network: Callable[[Any], Network],
     ignored: Sequence[str] = (),
 ) -> PromptableSegmenter:
-    """`make_model` builds the module with random weights, `make_network` gives its parts their places.
+    """`variant` tells the sizes of a kind apart.
+
+    `make_model` builds the module with random weights, `make_network` gives its parts their places.
 
     Raises WeightsUnavailable for weights that are missing, damaged, unsafe, of another digest or of another kind;
     MissingExtra and ConfigError for an engine that cannot be had.
     """
     weights = _weights(settings, resources)
+    called = kind if variant == kind else f"{kind}-{variant}"
     with translated(kind, "load weights"):
         model = _seeded(make_model, resources.seed)
         if weights is not None:
-            restore(model, variant, weights.path, ignored=ignored)
+            restore(model, called, weights.path, ignored=ignored)
         # MobileSAM keeps a table made from its weights, anew at each change from training to evaluation.
         model.train().eval().requires_grad_(False)
         model.to(pick_device(settings.device))
@@ -86,8 +89,8 @@ def build_promptable(
         network,
         run,
         square,
-        name=f"{variant}{precision}-{digest[:12]}",
-        fingerprint=f"{variant}/{digest}/{square.name}{precision}",
+        name=f"{called}{precision}-{digest[:12]}",
+        fingerprint=f"{called}/{digest}/{square.name}{precision}",
         batch=settings.batch,
     )
 

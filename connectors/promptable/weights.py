@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +26,23 @@ def restore(model: Any, kind: str, path: Path, *, ignored: Sequence[str] = ()) -
     """Load the state dictionary at `path`: PyTorch's, plain or under the key `model`, of which only tensors are
     unpickled; or safetensors.
 
-    Weights whose names begin with one of `ignored` are those of parts that `model` does not have.
+    Weights whose names begin with one of `ignored`, where `*` stands for anything, are those of parts that `model` does
+    not have.
     Raises WeightsUnavailable for a file that cannot be read or does not hold exactly the weights of `kind`.
     """
     state = _read(path)
     if isinstance(state, dict) and isinstance(state.get("model"), dict):
         state = state["model"]
     if isinstance(state, dict):
-        state = {name: value for name, value in state.items() if not str(name).startswith(tuple(ignored))}
+        state = {name: value for name, value in state.items() if not _is_one_of(str(name), ignored)}
     complaint = _complaint(model.state_dict(), state)
     if complaint is not None:
         raise WeightsUnavailable(str(path), reason=f"{path.name} does not hold the weights of {kind}: {complaint}")
     model.load_state_dict(state)
+
+
+def _is_one_of(name: str, beginnings: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, f"{beginning}*") for beginning in beginnings)
 
 
 def _read(path: Path) -> Any:

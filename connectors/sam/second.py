@@ -1,4 +1,4 @@
-"""SAM 2 and 2.1 (Ravi et al., 2024), and the interactive head of SAM 3 (Carion et al., 2025), from Ultralytics' parts.
+"""SAM 2 and 2.1 (Ravi et al., "SAM 2: Segment Anything in Images and Videos", 2024), from Ultralytics' parts.
 
 Only what a single image needs is kept: the memory of the video models, in which versions 2 and 2.1 differ, is not.
 """
@@ -44,15 +44,15 @@ def image_parts(model: Any) -> Any:
 class Sam2Network:
     """Over `image_parts`: `embedding (256, s, s)`, `finest (32, 4 s, 4 s)` and `fine (64, 2 s, 2 s)`.
 
-    `look` is the image encoder's method that gives its pyramid.
+    Its image encoder gives a mapping with the pyramid under `backbone_fpn`.
     """
 
     names: tuple[str, ...] = ("embedding", "finest", "fine")
 
-    def __init__(self, parts: Any, *, look: str = "forward") -> None:
+    def __init__(self, parts: Any) -> None:
         import torch
 
-        self.encoder = _pyramid(parts, look)
+        self.encoder = _pyramid(parts)
         self._prompts = parts.sam_prompt_encoder
         self._masks = parts.sam_mask_decoder
         self._device = next(parts.parameters()).device
@@ -96,7 +96,7 @@ class Sam2Network:
         return None if array is None else torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
 
 
-def _pyramid(parts: Any, look: str) -> Any:
+def _pyramid(parts: Any) -> Any:
     """The image encoder with the decoder's two projections of its finer levels, computed once per image."""
     from torch import nn
 
@@ -108,7 +108,7 @@ def _pyramid(parts: Any, look: str) -> Any:
             self.no_memory = parts.no_mem_embed
 
         def forward(self, pixels: Any) -> tuple[Any, Any, Any]:
-            levels = getattr(self.encoder, look)(pixels)["backbone_fpn"]
+            levels = self.encoder(pixels)["backbone_fpn"]
             return levels[2] + self.no_memory.view(1, -1, 1, 1), self.finest(levels[0]), self.fine(levels[1])
 
     return Pyramid()

@@ -33,7 +33,7 @@ def build(settings: Settings, resources: Resources) -> Segmenter:
 
     return build_promptable(
         "sam",
-        f"sam_{settings.size}",
+        settings.size,
         settings,
         resources,
         square=SQUARE,

@@ -42,7 +42,7 @@ def build(settings: Settings, resources: Resources) -> Segmenter:
 
     return build_promptable(
         "sam2",
-        f"sam{settings.version}_{settings.size}",
+        f"{settings.version}_{settings.size}",
         settings,
         resources,
         square=_SQUARE,

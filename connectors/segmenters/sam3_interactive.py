@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from connectors.promptable.frame import Square
 from connectors.promptable.settings import PromptableSettings, build_promptable
-from connectors.sam.second import Sam2Network
+from connectors.sam.third import OTHERS, SQUARE, network_of, parts_of
 from connectors.ultralytics.runtime import pick_device
 from pipeline.errors import BackendUnavailable
 from pipeline.ports import Resources, Segmenter
@@ -19,25 +18,6 @@ from pipeline.ports import Resources, Segmenter
 __all__ = ["REQUIRES", "Settings", "build", "build_over", "lacks", "meta_module"]
 
 REQUIRES: Mapping[str, tuple[str, ...]] = {"sam3": ("torch", "torchvision", "sam3")}
-
-_SQUARE = Square(side=1008, low_side=288, stretch=True, mean=(127.5,) * 3, std=(127.5,) * 3)
-
-_SHARED = "detector.backbone.vision_backbone"
-_OTHERS = (
-    f"{_SHARED}.convs.",
-    "detector.backbone.language_backbone.",
-    "detector.geometry_encoder.",
-    "detector.transformer.",
-    "detector.segmentation_head.",
-    "detector.dot_prod_scoring.",
-    "tracker.transformer.",
-    "tracker.maskmem_",
-    "tracker.mask_downsample.",
-    "tracker.no_mem_pos_enc",
-    "tracker.no_obj_",
-    "tracker.obj_ptr_",
-)
-"""How the names of a checkpoint's other weights begin: of the detector, which words talk to, and of the memory."""
 
 
 class Settings(PromptableSettings):
@@ -84,15 +64,20 @@ def build_over(make_tracker: Callable[[], Any], settings: Settings, resources: R
     threads would have to take turns, and it enlarges all logits to the image's size before anyone has asked. Alone it
     takes a tenth longer for the same logits.
     """
+
+    def make_parts() -> Any:
+        tracker = _made_without_traces(make_tracker)
+        return parts_of(tracker.backbone, tracker)
+
     return build_promptable(
         "sam3_interactive",
         "sam3_interactive",
         settings,
         resources,
-        square=_SQUARE,
-        make_model=lambda: _image_parts(_made_without_traces(make_tracker)),
-        make_network=lambda model: Sam2Network(_as_network_wants(model)),
-        ignored=_OTHERS,
+        square=SQUARE,
+        make_model=make_parts,
+        make_network=network_of,
+        ignored=OTHERS,
     )
 
 
@@ -111,58 +96,6 @@ def _made_without_traces(make_tracker: Callable[[], Any]) -> Any:
     if started is not None:
         started.__exit__(None, None, None)
     return tracker
-
-
-def _image_parts(tracker: Any) -> Any:
-    """What single images need, under the names that a checkpoint gives the parts: the encoder that detector and
-    tracker share, its pyramid for the tracker, and the tracker's prompt encoder and mask decoder."""
-    from torch import nn
-
-    root = nn.Module()
-    shared = _nested(root, _SHARED)
-    shared.trunk = tracker.backbone.vision_backbone.trunk
-    shared.sam2_convs = tracker.backbone.vision_backbone.sam2_convs
-    head = _nested(root, "tracker")
-    head.sam_prompt_encoder, head.sam_mask_decoder = tracker.sam_prompt_encoder, tracker.sam_mask_decoder
-    head.no_mem_embed = tracker.no_mem_embed
-    return root
-
-
-def _nested(root: Any, name: str) -> Any:
-    """An empty module at a dotted name."""
-    from torch import nn
-
-    for part in name.split("."):
-        if not hasattr(root, part):
-            root.add_module(part, nn.Module())
-        root = getattr(root, part)
-    return root
-
-
-def _as_network_wants(model: Any) -> Any:
-    """The same parts under the names that SAM 2 gives them, whose structure this head has."""
-    from torch import nn
-
-    class Encoder(nn.Module):
-        def __init__(self, shared: Any) -> None:
-            super().__init__()
-            self.trunk, self.levels = (
-                shared.trunk,
-                shared.sam2_convs[:3],
-            )  # a fourth, coarser one is never looked at
-
-        def forward(self, pixels: Any) -> Mapping[str, Any]:
-            features = self.trunk(pixels)[-1]
-            return {"backbone_fpn": [level(features) for level in self.levels]}
-
-    parts = nn.Module()
-    parts.image_encoder = Encoder(model.get_submodule(_SHARED))
-    parts.sam_prompt_encoder, parts.sam_mask_decoder = (
-        model.tracker.sam_prompt_encoder,
-        model.tracker.sam_mask_decoder,
-    )
-    parts.no_mem_embed = model.tracker.no_mem_embed
-    return parts
 
 
 @contextmanager

@@ -75,7 +75,7 @@ def build(settings: Settings, resources: Resources) -> Segmenter:
     custom = settings.custom
     return build_promptable(
         "segment_anything",
-        f"segment_anything-{settings.size}",
+        settings.size,
         settings,
         resources,
         square=SQUARE if custom is None else Square(custom.image_size, custom.image_size // 4),

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import cv2
 import numpy as np
 
 from connectors import segmenters
+from connectors.ultralytics.runtime import load
 from pipeline.domain.geometry import Box, Image
 from pipeline.domain.mask import Mask
 from pipeline.domain.prompts import Encoding, MaskPrediction, Prompt
@@ -57,8 +60,70 @@ def built(kind: str, folder: Path) -> Segmenter:
     fields = peer.Settings.model_fields
     known = {key: value for key, value in WITHOUT_TRAINING.items() if key in fields}
     settings = peer.Settings.model_validate({**known, **SMALL.get(kind, {})})
-    segmenter: Segmenter = peer.build(settings, resources_for(folder, weights=weights))
+    with small_networks(kind):
+        segmenter: Segmenter = peer.build(settings, resources_for(folder, weights=weights))
     return segmenter
+
+
+@contextmanager
+def small_networks(kind: str) -> Iterator[None]:
+    """Ultralytics' builders of the larger networks make small ones: the same parts, few channels and blocks."""
+    if kind not in ("sam", "sam2", "sam3"):
+        yield
+        return
+    load("the tests")
+    from ultralytics.models.sam import build, build_sam3
+    from ultralytics.models.sam.modules.blocks import PositionEmbeddingSine
+    from ultralytics.models.sam.sam3.necks import Sam3DualViTDetNeck
+    from ultralytics.models.sam.sam3.vitdet import ViT
+
+    def backbone(**_: object) -> Any:
+        trunk = ViT(
+            img_size=1008,
+            pretrain_img_size=336,
+            patch_size=14,
+            embed_dim=16,
+            depth=2,
+            num_heads=2,
+            mlp_ratio=2.0,
+            norm_layer="LayerNorm",
+            tile_abs_pos=True,
+            global_att_blocks=(1,),
+            rel_pos_blocks=(),
+            use_rope=True,
+            use_interp_rope=True,
+            window_size=24,
+            retain_cls_token=False,
+            ln_pre=True,
+            return_interm_layers=False,
+            bias_patch_embed=False,
+        )
+        position = PositionEmbeddingSine(num_pos_feats=256, normalize=True, scale=None, temperature=10000)
+        return Sam3DualViTDetNeck(
+            position_encoding=position,
+            d_model=256,
+            scale_factors=[4.0, 2.0, 1.0, 0.5],
+            trunk=trunk,
+            add_sam2_neck=True,
+        )
+
+    with (
+        patch.object(build_sam3, "_create_vision_backbone", backbone),
+        patch.object(build, "build_sam_vit_b", lambda: build._build_sam(32, 2, 2, [1])),
+        patch.object(
+            build,
+            "build_sam2_t",
+            lambda: build._build_sam2(
+                encoder_embed_dim=16,
+                encoder_stages=[1, 1, 2, 1],
+                encoder_num_heads=1,
+                encoder_global_att_blocks=[3],
+                encoder_window_spec=[8, 4, 14, 7],
+                encoder_backbone_channel_list=[128, 64, 32, 16],
+            ),
+        ),
+    ):
+        yield
 
 
 @cache
