@@ -62,6 +62,8 @@ class Prompt:
             self.box.checked()
         if not np.isfinite(np.asarray(self.points_xy, dtype=np.float64)).all():
             raise DataError("a point is not finite")
+        if isinstance(self.prior, np.ndarray) and (self.prior.ndim != 2 or not np.isfinite(self.prior).all()):
+            raise ShapeMismatch(f"prior logits must be finite and of two dimensions, not {self.prior.shape}")
 
     @property
     def is_ambiguous(self) -> bool:
