@@ -6,8 +6,9 @@ those that were not: as published, where a success exactly at click 20 is a fail
 the masks mark as ignored. As in the SAM wrappers of SegNext and RClicks every click is asked with all before it and
 with the logits of the last answer; no zoom, no flip. Points alone, without a box: one point takes the best of three.
 
-Four ways for each peer and set: from nothing, and from a mask disturbed to an IoU of 0.75 to 0.85; each with the whole
-answer taken, and with progressive merge. Peers are those whose weights are here; random weights are never judged.
+Three ways for each peer and set: from nothing; and from a mask disturbed to an IoU of 0.75 to 0.85, with the whole
+answer taken and with progressive merge, which is what the house does. Peers are those whose weights are here; random
+weights are never judged.
 
 Before that, the simulator's own speed: against the protocol written down literally, on errors that cover at most 10 %
 of the frame; every click must have the same coordinates.
@@ -91,11 +92,10 @@ def summed_up(rounds: Sequence[Sequence[float]]) -> dict[str, Any]:
 
 
 def judged(segmenter: Segmenter, cases: Sequence[Case]) -> dict[str, dict[str, Any]]:
-    """The four ways."""
+    """The three ways."""
     starts = [disturbed(case.truth, np.random.default_rng(number)) for number, case in enumerate(cases)]
     ways: dict[str, tuple[Iterable[Bitmap | None], bool]] = {
         "from nothing": ([None] * len(cases), False),
-        "from nothing, progressive": ([None] * len(cases), True),
         "from a mask": (starts, False),
         "from a mask, progressive": (starts, True),
     }

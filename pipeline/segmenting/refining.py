@@ -1,8 +1,9 @@
 """A mask on its way: a first answer, or a mask that is there already, corrected click by click.
 
-Each click is asked with the box, all clicks so far and what the segmenter last said. Of its answer only the changed
-part under the last click is taken (progressive merge: Chen et al., "FocalClick", CVPR 2022), so that what a person
-has seen and left alone stays as it is.
+Each click is asked with the box, all clicks so far and what the segmenter last said. Where a mask was there to begin
+with, only that part of the answer is taken which changes under the last click (progressive merge: Chen et al.,
+"FocalClick", CVPR 2022): what a person has seen and left alone stays as it is. A mask that began with a click may still
+be wrong anywhere, and is answered anew as a whole.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ class Refinement:
     """Where the correction of one object stands.
 
     `prior` is what the next question carries: the last answer's logits while the mask is that very answer, else the
-    mask itself. `predicted_iou` is the segmenter's, of its last answer; None before there was one.
+    mask itself. `predicted_iou` is the segmenter's, of its last answer; None before there was one. `was_there` says
+    that it began with a mask.
     """
 
     mask: Mask
@@ -34,11 +36,13 @@ class Refinement:
     prior: Logits | Mask | None = None
     predicted_iou: float | None = None
     label: str | None = None
+    was_there: bool = False
 
     @staticmethod
     def of_mask(mask: Mask, label: str | None = None) -> Refinement:
         """From a mask that is there: it becomes prior and box. An empty one says nothing."""
-        return Refinement(mask, box=mask.box, prior=mask if mask.area_px else None, label=label)
+        begun = mask.area_px > 0
+        return Refinement(mask, box=mask.box, prior=mask if begun else None, label=label, was_there=begun)
 
     @staticmethod
     def of_prompt(segmenter: Segmenter, encoding: Encoding, prompt: Prompt) -> Refinement:
@@ -53,9 +57,10 @@ class Refinement:
 
 
 def refined(
-    segmenter: Segmenter, encoding: Encoding, before: Refinement, click: Click, *, progressive: bool = True
+    segmenter: Segmenter, encoding: Encoding, before: Refinement, click: Click, *, progressive: bool | None = None
 ) -> Refinement:
-    """The mask after one more click; without `progressive` the whole answer is taken.
+    """The mask after one more click. `progressive` None merges where a mask was there to begin with; without it the
+    whole answer is taken.
 
     Raises what the segmenter raises, such as DataError for a click outside the image.
     """
@@ -69,7 +74,8 @@ def refined(
     )
     [[answer, *_]] = segmenter.decode(encoding, [prompt])
     mask = answer.mask
-    if progressive and before.mask.area_px:
+    merges = before.was_there if progressive is None else progressive
+    if merges and before.mask.area_px:
         mask = Mask.from_bitmap(np.asarray(progressive_merge(before.mask.bitmap(), answer.mask.bitmap(), click)))
     said = answer.logits if answer.logits is not None and mask == answer.mask else mask
     prior = said if not isinstance(said, Mask) or said.area_px else None

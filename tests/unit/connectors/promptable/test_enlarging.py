@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,8 +38,9 @@ def test_the_pixels_are_those_of_sam_s_own_way(
 ) -> None:
     rng = np.random.default_rng(seed)
     noise = rng.standard_normal((32, 32)).astype(np.float32)
-    logits = 4 * np.asarray(cv2.GaussianBlur(noise, (0, 0), 2.0)) - 1
-    logits = np.where(np.abs(logits - threshold) < 1e-4, threshold + 1e-3, logits).astype(np.float32)
+    smooth = 4 * np.asarray(cv2.GaussianBlur(noise, (0, 0), 2.0)) - 1
+    apart = np.where(np.abs(smooth - threshold) < 1e-4, threshold + 1e-3, smooth)
+    logits: npt.NDArray[np.float32] = apart.astype(np.float32)
     frame = Frame(Square(side=128, low_side=32, stretch=stretch), size)
     ours, theirs = enlarged(logits, frame, threshold).bitmap(), as_sam_does(logits, frame, threshold)
     # Sums are made in another order: only a pixel on the threshold itself may fall to the other side.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from connectors.sam.third import OTHERS, parts_of
 from connectors.segmenters.sam3_interactive import Settings, build, build_over, meta_module
 from pipeline.domain.geometry import Box, Image
 from pipeline.domain.mask import Mask
@@ -253,8 +254,6 @@ def test_on_a_gpu_the_published_size_is_built(tmp_path: Path) -> None:
 def test_every_name_of_a_published_checkpoint_is_known() -> None:
     """Meta loads the file strictly into its video model, so that the names are those of that model's parts."""
     skip_without("torch", "torchvision", "sam3")
-    from connectors.segmenters import sam3_interactive as peer
-
     builder = meta_module("sam3.model_builder")
     with without_memory():
         video = builder.build_tracker(apply_temporal_disambiguation=True)
@@ -267,14 +266,15 @@ def test_every_name_of_a_published_checkpoint_is_known() -> None:
             None,
             eval_mode=True,
         )
-        ours = peer._image_parts(builder.build_tracker(apply_temporal_disambiguation=False, with_backbone=True))
+        tracker = builder.build_tracker(apply_temporal_disambiguation=False, with_backbone=True)
+        ours = parts_of(tracker.backbone, tracker)
     published = {
         f"{part}.{name}": value.shape
         for part, model in (("detector", detector), ("tracker", video))
         for name, value in model.state_dict().items()
     }
     wanted = {name: value.shape for name, value in ours.state_dict().items()}
-    assert {name: shape for name, shape in published.items() if not name.startswith(peer._OTHERS)} == wanted
+    assert {name: shape for name, shape in published.items() if not name.startswith(OTHERS)} == wanted
     assert sum(shape.numel() for shape in wanted.values()) > 450e6
 
 
