@@ -26,7 +26,7 @@ detector:
   weights: yolo11n-seg.pt     # from docs.ultralytics.com/models; put it beside this file (nothing is downloaded)
   class_map: {class_map}  # the weights' class name: one of yours; "*" stands for every other name
 segmenter:
-  kind: grabcut               # needs no weights; for real work take `sam` with mobile_sam.pt
+  kind: grabcut               # needs no weights; for real work take mobile_sam, or sam2, with their weights
 annotator:
   kind: folder                # tasks and answers as files
 trainer:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,7 @@ from pipeline.domain.mask import Mask
 from pipeline.domain.prompts import Encoding, MaskPrediction, Prompt
 from pipeline.errors import BackendRejected, DataError, ShapeMismatch
 from pipeline.ports import Segmenter
+from pipeline.store.encodings import rounded
 from tests.contracts._segmenters import (
     KINDS,
     SIZES,
@@ -90,6 +92,48 @@ def test_one_entry_per_prompt_of_the_image_s_size(
             assert 0 <= one.stability <= 1
             assert one.mask.area_px or one.predicted_iou == one.stability == 0
             assert one.logits is None or (one.logits.ndim == 2 and one.logits.dtype == np.float32)
+
+
+def test_one_point_alone_may_mean_several_things_and_more_than_that_one(
+    segmenter: Segmenter, encoding: Encoding
+) -> None:
+    point, box, two = prompts_for()[1], prompts_for()[0], prompts_for()[3]
+    usual = segmenter.decode(encoding, [point, box, two])
+    assert said(usual[:1]) == said(segmenter.decode(encoding, [point], multimask=True))
+    assert [len(entry) for entry in usual[1:]] == [1, 1]
+    assert len(segmenter.decode(encoding, [point], multimask=False)[0]) == 1
+
+
+def test_a_higher_threshold_makes_masks_smaller_and_no_other(segmenter: Segmenter, encoding: Encoding) -> None:
+    masks = [
+        segmenter.decode(encoding, prompts_for()[:1], mask_threshold=threshold)[0][0].mask
+        for threshold in (-1.0, 0.0, 1.0)
+    ]
+    for wide, narrow in pairwise(masks):
+        assert narrow.intersection(wide) == narrow
+
+
+def test_it_says_beforehand_what_its_encodings_will_bear(segmenter: Segmenter, encoding: Encoding) -> None:
+    assert segmenter.fingerprint == encoding.fingerprint
+    assert isinstance(segmenter.storable, bool)
+
+
+def test_encodings_in_half_precision_are_understood(segmenter: Segmenter, encoding: Encoding) -> None:
+    """As the store of encodings keeps them."""
+    prompts = prompts_for()
+    answers = segmenter.decode(rounded(encoding), prompts)
+    assert len(answers) == len(prompts)
+    assert all(entry[0].mask.size_hw == encoding.size_hw for entry in answers)
+
+
+def test_many_prompts_at_once_are_answered_one_by_one(segmenter: Segmenter, encoding: Encoding) -> None:
+    rng = np.random.default_rng(3)
+    corners = np.sort(rng.uniform(0, 40, (40, 2, 2)), axis=1)
+    points = [Prompt(points_xy=((float(x) + 1, float(y) + 1),), point_labels=(True,)) for x, y in corners[:, 0]]
+    answers = segmenter.decode(encoding, points, multimask=False)
+    for prompt, [one] in zip(points[::13], answers[::13], strict=True):
+        [[alone]] = segmenter.decode(encoding, [prompt], multimask=False)
+        assert alike(one, alone), prompt
 
 
 def test_the_best_of_several_comes_first(segmenter: Segmenter, encoding: Encoding) -> None:
@@ -167,6 +211,9 @@ def test_an_encoding_of_another_segmenter_is_refused(segmenter: Segmenter, encod
         (lambda: Prompt(points_xy=((3.0, -0.5),), point_labels=(True,)), DataError),
         (lambda: Prompt(points_xy=((float("nan"), 1.0),), point_labels=(True,)), DataError),
         (lambda: Prompt(box=Box(5, 5, 5, 9)), DataError),
+        (lambda: Prompt(box=Box(9, 5, 5, 9)), DataError),
+        (lambda: replace(POINT, prior=np.full((256, 256), np.nan, dtype=np.float32)), ShapeMismatch),
+        (lambda: replace(POINT, prior=np.zeros((7, 5), dtype=np.float32)), ShapeMismatch),
         (lambda: Prompt(box=Box(70, 5, 90, 9)), DataError),
         (lambda: replace(POINT, prior=Mask.empty((64, 48))), ShapeMismatch),
         (lambda: Prompt(text="a disc"), BackendRejected),
