@@ -63,7 +63,10 @@ class Prompt:
         if not np.isfinite(np.asarray(self.points_xy, dtype=np.float64)).all():
             raise DataError("a point is not finite")
         if isinstance(self.prior, np.ndarray) and (self.prior.ndim != 2 or not np.isfinite(self.prior).all()):
-            raise ShapeMismatch(f"prior logits must be finite and of two dimensions, not {self.prior.shape}")
+            raise ShapeMismatch(
+                f"prior logits must be finite and of two dimensions, not {self.prior.shape}: give back what this "
+                "segmenter answered, or give the mask as the prior"
+            )
 
     @property
     def is_ambiguous(self) -> bool:

@@ -256,7 +256,7 @@ def test_a_higher_threshold_gives_a_smaller_mask_and_the_same_logits(segmenter: 
     ],
 )
 def test_logits_that_are_not_its_own_are_refused(segmenter: Segmenter, logits: Logits) -> None:
-    with pytest.raises(ShapeMismatch, match=r"finite and of shape \(80, 100\)"):
+    with pytest.raises(ShapeMismatch, match=r"finite and of (shape|two)"):
         ask(segmenter, picture(disc()), Prompt(prior=logits))
 
 
