@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,27 @@ from pipeline.ports import Segmenter
 from tests.contracts._yolo import resources_for, skip_without
 
 CHANNELS = 32
+SMALL_TRUNK: Mapping[str, Any] = {
+    "img_size": 1008,
+    "pretrain_img_size": 336,
+    "patch_size": 14,
+    "embed_dim": 16,
+    "depth": 2,
+    "num_heads": 2,
+    "mlp_ratio": 2.0,
+    "norm_layer": "LayerNorm",
+    "tile_abs_pos": True,
+    "global_att_blocks": (1,),
+    "rel_pos_blocks": (),
+    "use_rope": True,
+    "use_interp_rope": True,
+    "window_size": 24,
+    "retain_cls_token": False,
+    "ln_pre": True,
+    "return_interm_layers": False,
+    "bias_patch_embed": False,
+}
+"""What a ViT of the published structure is told to be small; Meta's class and Ultralytics' take the same words."""
 
 
 def small_tracker(seed: int = 0) -> Any:
@@ -26,7 +48,7 @@ def small_tracker(seed: int = 0) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         neck = necks.Sam3DualViTDetNeck(
-            trunk=_trunk(vitdet),
+            trunk=vitdet.ViT(**SMALL_TRUNK),
             position_encoding=positions.PositionEmbeddingSine(num_pos_feats=CHANNELS),
             d_model=CHANNELS,
             add_sam2_neck=True,
@@ -49,29 +71,6 @@ def small_segmenter(folder: Path) -> Segmenter:
     """The peer over it."""
     skip_without("torch", "torchvision", "sam3")
     return build_over(small_tracker, Settings(untrained=True, device="cpu"), resources_for(folder))
-
-
-def _trunk(vitdet: Any) -> Any:
-    return vitdet.ViT(
-        img_size=1008,
-        pretrain_img_size=336,
-        patch_size=14,
-        embed_dim=16,
-        depth=2,
-        num_heads=2,
-        mlp_ratio=2.0,
-        norm_layer="LayerNorm",
-        tile_abs_pos=True,
-        global_att_blocks=(1,),
-        rel_pos_blocks=(),
-        use_rope=True,
-        use_interp_rope=True,
-        window_size=24,
-        retain_cls_token=False,
-        ln_pre=True,
-        return_interm_layers=False,
-        bias_patch_embed=False,
-    )
 
 
 def _no_memory() -> Any:

@@ -20,7 +20,7 @@ from pipeline.domain.geometry import Box, Image
 from pipeline.domain.mask import Mask
 from pipeline.domain.prompts import Encoding, MaskPrediction, Prompt
 from pipeline.ports import Segmenter
-from tests.contracts._sam3 import small_segmenter
+from tests.contracts._sam3 import SMALL_TRUNK, small_segmenter
 from tests.contracts._yolo import resources_for, skip_without, write_weights
 
 KINDS = sorted(module.name for module in pkgutil.iter_modules(segmenters.__path__))
@@ -78,32 +78,12 @@ def small_networks(kind: str) -> Iterator[None]:
     from ultralytics.models.sam.sam3.vitdet import ViT
 
     def backbone(**_: object) -> Any:
-        trunk = ViT(
-            img_size=1008,
-            pretrain_img_size=336,
-            patch_size=14,
-            embed_dim=16,
-            depth=2,
-            num_heads=2,
-            mlp_ratio=2.0,
-            norm_layer="LayerNorm",
-            tile_abs_pos=True,
-            global_att_blocks=(1,),
-            rel_pos_blocks=(),
-            use_rope=True,
-            use_interp_rope=True,
-            window_size=24,
-            retain_cls_token=False,
-            ln_pre=True,
-            return_interm_layers=False,
-            bias_patch_embed=False,
-        )
         position = PositionEmbeddingSine(num_pos_feats=256, normalize=True, scale=None, temperature=10000)
         return Sam3DualViTDetNeck(
             position_encoding=position,
             d_model=256,
             scale_factors=[4.0, 2.0, 1.0, 0.5],
-            trunk=trunk,
+            trunk=ViT(**SMALL_TRUNK),
             add_sam2_neck=True,
         )
 
