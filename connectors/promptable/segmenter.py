@@ -62,7 +62,7 @@ class PromptableSegmenter:
         mask_threshold: float = 0.0,
     ) -> list[list[MaskPrediction]]:
         """With several candidates the best predicted IoU comes first."""
-        self._refuse_foreign(encoding)
+        encoding.require(self.fingerprint, backend=self.name)
         checked = [prompt.checked(encoding.size_hw) for prompt in prompts]
         if any(prompt.box is None and not prompt.points_xy and prompt.prior is None for prompt in checked):
             raise BackendRejected(
@@ -81,20 +81,12 @@ class PromptableSegmenter:
         frame = Frame(self._square, size_hw)
         return enlarged_logits(frame.prior(logits), frame)
 
-    def _refuse_foreign(self, encoding: Encoding) -> None:
-        if encoding.fingerprint != self.fingerprint:
-            raise BackendRejected(
-                f"the encoding was made by {encoding.fingerprint!r}: encode the image with this segmenter",
-                backend=self.name,
-                operation="decode",
-            )
-
     def _groups(self, prompts: Sequence[Prompt], multimask: bool | None) -> Iterator[tuple[list[int], bool]]:
         """Numbers of prompts that can be asked together: as many points, a box or none, a prior or none, and one
         candidate or several."""
         groups: dict[tuple[int, bool, bool, bool], list[int]] = {}
         for number, prompt in enumerate(prompts):
-            several = prompt.is_ambiguous if multimask is None else multimask
+            several = prompt.wants_several(multimask)
             shape = len(prompt.points_xy), prompt.box is not None, prompt.prior is not None, several
             groups.setdefault(shape, []).append(number)
         for (*_, several), group in groups.items():

@@ -89,11 +89,7 @@ class RemoteSegmenter:
         mask_threshold: float = 0.0,
     ) -> list[list[MaskPrediction]]:
         """As many requests as the server's limit of prompts makes of it, one after the other."""
-        if encoding.fingerprint != self.fingerprint:
-            raise self._rejected(
-                f"the encoding was made by {encoding.fingerprint!r}: encode the image with this segmenter",
-                "decode",
-            )
+        encoding.require(self.fingerprint, backend=self.name)
         checked = [prompt.checked(encoding.size_hw) for prompt in prompts]
         answers: list[list[MaskPrediction]] = []
         for start in range(0, len(checked), self._bounds.max_prompts):

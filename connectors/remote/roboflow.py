@@ -73,11 +73,7 @@ class RoboflowSegmenter:
         mask_threshold: float = 0.0,
     ) -> list[list[MaskPrediction]]:
         """`multimask` says among how many candidates the server chooses; one comes back."""
-        if encoding.fingerprint != _FINGERPRINT:
-            raise self._rejected(
-                f"the encoding was made by {encoding.fingerprint!r}: encode the image with this segmenter",
-                "decode",
-            )
+        encoding.require(_FINGERPRINT, backend=self.name)
         checked = [self._checked(prompt, encoding.size_hw) for prompt in prompts]
         if mask_threshold != 0:
             raise self._rejected("the server's masks are cut at 0: mask_threshold must be 0", "decode")
@@ -130,7 +126,7 @@ def _groups(prompts: Sequence[Prompt], multimask: bool | None) -> Iterator[tuple
     their order, so either all prompts have one or none has."""
     groups: dict[tuple[bool, bool, bool], list[int]] = {}
     for number, prompt in enumerate(prompts):
-        several = prompt.is_ambiguous if multimask is None else multimask
+        several = prompt.wants_several(multimask)
         groups.setdefault((several, prompt.box is not None, bool(prompt.points_xy)), []).append(number)
     for (several, *_), group in groups.items():
         for start in range(0, len(group), _AT_ONCE):

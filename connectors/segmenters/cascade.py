@@ -17,7 +17,7 @@ from connectors.cascade.whose import Role, signed, whose
 from pipeline.domain.geometry import Image
 from pipeline.domain.mask import Mask
 from pipeline.domain.prompts import Encoding, MaskPrediction, Prompt
-from pipeline.errors import BackendRejected, ConfigError, MissingExtra
+from pipeline.errors import ConfigError, MissingExtra
 from pipeline.ports import Resources, Segmenter
 
 __all__ = ["REQUIRES", "Escalations", "Member", "Settings", "build"]
@@ -159,12 +159,7 @@ class _Cascade:
         `mask_threshold` counts in each segmenter's own logits. Logits have one row more than the segmenter's that made
         them and are good for nothing but a prior (see `whose`).
         """
-        if encoding.fingerprint != self.fingerprint:
-            raise BackendRejected(
-                f"the encoding was made by {encoding.fingerprint!r}: encode the image with this segmenter",
-                backend=self.name,
-                operation="decode",
-            )
+        encoding.require(self.fingerprint, backend=self.name)
         routes = [_route(prompt.checked(encoding.size_hw)) for prompt in prompts]
         fast_encoding = self._part("fast", encoding)
         answers = self._sure(fast_encoding, routes, multimask, mask_threshold)

@@ -110,18 +110,13 @@ class _Ellipse:
         Raises BackendRejected for an encoding of another segmenter or a prompt of text only, DataError for a
         prompt that does not fit the image, ShapeMismatch for prior logits that are not its own.
         """
-        if encoding.fingerprint != _FINGERPRINT:
-            raise BackendRejected(
-                f"the encoding was made by {encoding.fingerprint!r}: encode the image with this segmenter",
-                backend=self.name,
-                operation="decode",
-            )
+        encoding.require(_FINGERPRINT, backend=self.name)
         size_hw = encoding.size_hw
         return [
             self._one(
                 prompt.checked(size_hw),
                 size_hw,
-                _SCALES if multimask or (multimask is None and prompt.is_ambiguous) else _SCALES[:1],
+                _SCALES if prompt.wants_several(multimask) else _SCALES[:1],
                 mask_threshold,
             )
             for prompt in prompts

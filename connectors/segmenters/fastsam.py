@@ -135,12 +135,7 @@ class _FastSam:
         of another segmenter, or a prompt of text only where no words are known; DataError for a prompt that does not
         fit the image, ShapeMismatch for a prior of logits.
         """
-        if encoding.fingerprint != self.fingerprint:
-            raise BackendRejected(
-                f"the encoding was made by {encoding.fingerprint!r}: encode the image with this segmenter",
-                backend=self.name,
-                operation="decode",
-            )
+        encoding.require(self.fingerprint, backend=self.name)
         size_hw = encoding.size_hw
         asked = [_checked(prompt, size_hw) for prompt in prompts]
         candidates = unpack(encoding.arrays, size_hw)
@@ -149,7 +144,7 @@ class _FastSam:
         taken = {number for prompt, number in zip(asked, chosen, strict=True) if prompt.box is not None}
         answers = []
         for prompt, row, first in zip(asked, table, chosen, strict=True):
-            several = prompt.is_ambiguous if multimask is None else multimask
+            several = prompt.wants_several(multimask)
             # What another box got may agree better than what this one was left with.
             others = [number for number in ranked(row) if prompt.box is None or number not in taken]
             order = [] if first is None else [first, *(number for number in others if number != first)]

@@ -85,18 +85,13 @@ class _GrabCut:
 
         Raises BackendRejected for an encoding of another segmenter or a prompt of text only, DataError for a
         prompt that does not fit the image, ShapeMismatch for prior logits that are not its own."""
-        if encoding.fingerprint != _FINGERPRINT:
-            raise BackendRejected(
-                f"the encoding was made by {encoding.fingerprint!r}: encode the image with this segmenter",
-                backend=self.name,
-                operation="decode",
-            )
+        encoding.require(_FINGERPRINT, backend=self.name)
         image: Image = encoding.arrays["rgb"].astype(np.uint8, copy=False)
         return [
             self._one(
                 image,
                 prompt.checked(encoding.size_hw),
-                _THRESHOLDS if multimask or (multimask is None and prompt.is_ambiguous) else _THRESHOLDS[:1],
+                _THRESHOLDS if prompt.wants_several(multimask) else _THRESHOLDS[:1],
                 mask_threshold,
             )
             for prompt in prompts

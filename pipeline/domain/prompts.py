@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pipeline.domain.geometry import Box, SizeHW
 from pipeline.domain.mask import Mask
-from pipeline.errors import DataError, ShapeMismatch
+from pipeline.errors import BackendRejected, DataError, ShapeMismatch
 
 __all__ = ["Encoding", "Logits", "MaskPrediction", "Prompt", "Proposal"]
 
@@ -74,6 +74,10 @@ class Prompt:
         Anything", ICCV 2023), so that several candidates are worth having."""
         return self.box is None and self.prior is None and not self.text and self.point_labels == (True,)
 
+    def wants_several(self, multimask: bool | None) -> bool:
+        """Whether several candidates are asked for; None leaves it to what the prompt is."""
+        return self.is_ambiguous if multimask is None else multimask
+
     def checked(self, size_hw: SizeHW) -> Prompt:
         """The prompt with its box clipped to the image. Raises DataError for points or boxes outside it,
         ShapeMismatch for a prior mask of another size."""
@@ -117,3 +121,12 @@ class Encoding:
     @property
     def size_bytes(self) -> int:
         return sum(array.nbytes for array in self.arrays.values())
+
+    def require(self, fingerprint: str, *, backend: str) -> None:
+        """Raises BackendRejected if another segmenter than `backend`, whose fingerprint this is, made the encoding."""
+        if self.fingerprint != fingerprint:
+            raise BackendRejected(
+                f"the encoding was made by {self.fingerprint!r}: encode the image with this segmenter",
+                backend=backend,
+                operation="decode",
+            )
