@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # uv shares installed files between environments (hard links) where it works; pip is the way that always works.
 UV_VERSION := 0.13.8
 CONFIG ?= configs/demo.yaml
-EXTRAS := ultralytics,segment-anything,sam3,text,serve,remote,engines,test,lint
+EXTRAS := ultralytics,segment-anything,sam3,text,serve,remote,label-studio,engines,test,lint
 
 # Real images and weights, for tests, benchmarks and the configurations that name them.
 ifneq ($(wildcard ../shared/data),)
@@ -15,10 +15,10 @@ ifneq ($(wildcard ../shared/weights),)
 export MASKLOOP_WEIGHTS ?= $(abspath ../shared/weights)
 endif
 
-.PHONY: help setup demo balloon test check lint types floors format benchmarks clean
+.PHONY: help setup label-studio demo balloon test check lint types floors format benchmarks clean
 
 help: ## what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(VENV)/installed ## make .venv with everything that the demo, tests and benchmarks need
 
@@ -38,6 +38,22 @@ $(VENV)/installed: pyproject.toml constraints.txt overrides.txt
 	@$(BIN)/python -c "import cv2, torch, torchvision, ultralytics" || { echo "the environment is broken: make clean setup"; exit 1; }
 	@touch $@
 
+# Label Studio pins what it needs: it lives apart, and is spoken to over HTTP alone.
+STUDIO := .venv-label-studio
+
+$(STUDIO)/installed: constraints-label-studio.txt $(VENV)/installed
+	test -x $(STUDIO)/bin/python || $(PYTHON) -m venv $(STUDIO)
+	@if $(BIN)/uv --version >/dev/null 2>&1 && \
+	   VIRTUAL_ENV=$(STUDIO) SSL_CERT_FILE=$${SSL_CERT_FILE:-$${PIP_CERT:-}} $(BIN)/uv pip install --quiet \
+	     --constraints constraints-label-studio.txt label-studio; then \
+	  echo "Label Studio installed with uv"; \
+	else \
+	  $(STUDIO)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-label-studio.txt label-studio; \
+	fi
+	@touch $@
+
+label-studio: $(STUDIO)/installed ## make .venv-label-studio
+
 demo: setup ## run the whole loop on generated scenes: no weights to download, no server, no account
 	$(BIN)/pipeline run $(CONFIG)
 
@@ -45,7 +61,7 @@ balloon: setup ## run a small loop on real photographs with real weights
 	rm -rf runs/balloon-small
 	$(BIN)/pipeline run configs/balloon.yaml --workspace runs/balloon-small --set trainer.epochs=4 --set trainer.imgsz=320
 
-test: setup ## run every test
+test: setup label-studio ## run every test
 	$(BIN)/pytest
 
 check: lint types floors ## style, types and floors
@@ -65,4 +81,4 @@ format: setup ## put the code in order
 	$(BIN)/ruff check --fix .
 
 clean: ## remove the environment, caches and runs
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(STUDIO) runs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
