@@ -31,9 +31,10 @@ from benchmarks._click_sets import Case, disturbed, photographs, scenes
 from benchmarks._harness import Comparison, alternate, machine
 from pipeline.domain.clicks import Click, next_click
 from pipeline.domain.mask import Bitmap, Mask
+from pipeline.domain.refinement import Refinement
 from pipeline.errors import PipelineError
 from pipeline.ports import Segmenter
-from pipeline.segmenting.refining import Refinement, refined
+from pipeline.segmenting.refining import refined
 from pipeline.wiring import open_segmenter
 
 MOST = 20

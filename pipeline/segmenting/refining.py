@@ -1,82 +1,27 @@
-"""A mask on its way: a first answer, or a mask that is there already, corrected click by click.
-
-Each click is asked with the box, all clicks so far and what the segmenter last said. Where a mask was there to begin
-with, only that part of the answer is taken which changes under the last click (progressive merge: Chen et al.,
-"FocalClick", CVPR 2022): what a person has seen and left alone stays as it is. A mask that began with a click may still
-be wrong anywhere, and is answered anew as a whole.
-"""
+"""A refinement asked of a segmenter: the first question, and one more click."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
-import numpy as np
-
-from pipeline.domain.clicks import Click, progressive_merge
-from pipeline.domain.geometry import Box
-from pipeline.domain.mask import Mask
-from pipeline.domain.prompts import Encoding, Logits, Prompt
+from pipeline.domain.clicks import Click
+from pipeline.domain.prompts import Encoding, Prompt
+from pipeline.domain.refinement import Refinement
 from pipeline.ports import Segmenter
 
-__all__ = ["Refinement", "refined"]
+__all__ = ["begun", "refined"]
 
 
-@dataclass(frozen=True)
-class Refinement:
-    """Where the correction of one object stands.
-
-    `prior` is what the next question carries: the last answer's logits while the mask is that very answer, else the
-    mask itself. `predicted_iou` is the segmenter's, of its last answer; None before there was one. `was_there` says
-    that it began with a mask.
-    """
-
-    mask: Mask
-    box: Box | None = None
-    clicks: tuple[Click, ...] = ()
-    prior: Logits | Mask | None = None
-    predicted_iou: float | None = None
-    label: str | None = None
-    was_there: bool = False
-
-    @staticmethod
-    def of_mask(mask: Mask, label: str | None = None) -> Refinement:
-        """From a mask that is there: it becomes prior and box. An empty one says nothing."""
-        begun = mask.area_px > 0
-        return Refinement(mask, box=mask.box, prior=mask if begun else None, label=label, was_there=begun)
-
-    @staticmethod
-    def of_prompt(segmenter: Segmenter, encoding: Encoding, prompt: Prompt) -> Refinement:
-        """From a first question. Raises what the segmenter raises."""
-        [[answer, *_]] = segmenter.decode(encoding, [prompt])
-        clicks = tuple(
-            Click(int(x), int(y), positive)
-            for (x, y), positive in zip(prompt.points_xy, prompt.point_labels, strict=True)
-        )
-        prior = answer.mask if answer.logits is None else answer.logits
-        return Refinement(answer.mask, prompt.box, clicks, prior, answer.predicted_iou, prompt.label)
+def begun(segmenter: Segmenter, encoding: Encoding, prompt: Prompt) -> Refinement:
+    """From a first question. Raises what the segmenter raises."""
+    [[answer, *_]] = segmenter.decode(encoding, [prompt])
+    return Refinement.of_answer(prompt, answer)
 
 
 def refined(
     segmenter: Segmenter, encoding: Encoding, before: Refinement, click: Click, *, progressive: bool | None = None
 ) -> Refinement:
-    """The mask after one more click. `progressive` None merges where a mask was there to begin with; without it the
-    whole answer is taken.
+    """The mask after one more click; `progressive` as in `Refinement.answered`.
 
     Raises what the segmenter raises, such as DataError for a click outside the image.
     """
-    clicks = (*before.clicks, click)
-    prompt = Prompt(
-        box=before.box,
-        points_xy=tuple(one.point_xy for one in clicks),
-        point_labels=tuple(one.positive for one in clicks),
-        prior=before.prior,
-        label=before.label,
-    )
-    [[answer, *_]] = segmenter.decode(encoding, [prompt])
-    mask = answer.mask
-    merges = before.was_there if progressive is None else progressive
-    if merges and before.mask.area_px:
-        mask = Mask.from_bitmap(np.asarray(progressive_merge(before.mask.bitmap(), answer.mask.bitmap(), click)))
-    said = answer.logits if answer.logits is not None and mask == answer.mask else mask
-    prior = said if not isinstance(said, Mask) or said.area_px else None
-    return replace(before, mask=mask, clicks=clicks, prior=prior, predicted_iou=answer.predicted_iou)
+    [[answer, *_]] = segmenter.decode(encoding, [before.question(click)])
+    return before.answered(click, answer, progressive=progressive)

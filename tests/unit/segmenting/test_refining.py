@@ -10,7 +10,8 @@ from pipeline.domain.clicks import Click
 from pipeline.domain.geometry import Box
 from pipeline.domain.mask import Mask
 from pipeline.domain.prompts import Encoding, MaskPrediction, Prompt
-from pipeline.segmenting.refining import Refinement, refined
+from pipeline.domain.refinement import Refinement
+from pipeline.segmenting.refining import begun, refined
 from tests.fakes.brush import BrushSegmenter
 
 SIZE = (30, 40)
@@ -57,9 +58,9 @@ def test_each_click_carries_all_before_it() -> None:
 
 def test_a_first_question_and_an_empty_mask_are_beginnings_too() -> None:
     segmenter = Restless(radius=2.0)
-    begun = Refinement.of_prompt(segmenter, ENCODING, Prompt(points_xy=((8.5, 9.5),), point_labels=(True,)))
-    assert begun.clicks == (Click(8, 9, positive=True),)
-    assert begun.prior is LOGITS
+    state = begun(segmenter, ENCODING, Prompt(points_xy=((8.5, 9.5),), point_labels=(True,)))
+    assert state.clicks == (Click(8, 9, positive=True),)
+    assert state.prior is LOGITS
     nothing = Refinement.of_mask(Mask.empty(SIZE))
     assert (nothing.prior, nothing.box) == (None, None)
     first = refined(segmenter, ENCODING, nothing, Click(8, 9, positive=True))
