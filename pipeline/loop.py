@@ -30,7 +30,7 @@ from pipeline.domain.records import Annotation, Instance, Origin, OriginKind, Sa
 from pipeline.domain.rounds import STAGES, Candidate, Evidence, ModelRef, Round, RunState, Uncertainty
 from pipeline.errors import ConfigError, DataError
 from pipeline.events import Emit, silent
-from pipeline.ports import Annotator, Detector, Embedder, Executor, Segmenter, TaskItem, Trainer
+from pipeline.ports import Annotator, Detector, Embedder, Executor, NoAnswer, Segmenter, TaskItem, Trainer
 from pipeline.shelf import Predictions, Shelf, batched, fingerprint, machine_instances
 from pipeline.stages.collect import Refused, collect
 from pipeline.stages.evaluate import better, evaluate
@@ -243,8 +243,9 @@ class Loop:
 
     def _collect(self, number: int) -> Facts | None:
         waiting = self._ledger.tasks.unanswered(number)
-        if not waiting:
-            return {"answers": len(self._ledger.tasks.of(number))}
+        if not self._ledger.tasks.any():
+            return {"answers": 0}
+        # People may change, even now, what they said in earlier rounds.
         annotator = self._peers.annotator
         pointer = f"collect/{annotator.name}"
         samples = {sample.id: sample for sample in self._ledger.samples.all()}
@@ -256,6 +257,10 @@ class Loop:
                 if answer.sample_id in samples:
                     self._set_aside(answer.error)
                 self._ledger.tasks.refuse(answer.task_id, cursor=cursor)
+            elif isinstance(answer, NoAnswer):
+                self._ledger.annotations.withdraw(
+                    answer.sample_id, answer.author, answer.at, answer.reason, answer.task_id, cursor=cursor
+                )
             else:
                 self._ledger.annotations.append(answer.annotation, task_id=answer.task_id, cursor=cursor)
             self._emit("collect.batch", done=1)
@@ -465,8 +470,9 @@ class Loop:
             )
 
     def _pool(self) -> list[str]:
-        """Train samples that nobody has said anything about yet, and that can be read."""
-        done = self._ledger.annotations.annotated_ids() | self._ledger.samples.set_aside_ids()
+        """Train samples of which nothing is said, nobody is asked, and that can be read."""
+        ledger = self._ledger
+        done = ledger.annotations.annotated_ids() | ledger.samples.set_aside_ids() | ledger.tasks.busy_ids()
         return [sample_id for sample_id in self._train_ids() if sample_id not in done]
 
     def _train_ids(self) -> list[str]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,7 @@ __all__ = [
     "Enlarger",
     "Epoch",
     "Executor",
+    "NoAnswer",
     "Resources",
     "Reviewer",
     "Segmenter",
@@ -65,6 +66,22 @@ class Collected:
     annotation: Annotation
     task_id: str
     cursor: str
+
+
+@dataclass(frozen=True)
+class NoAnswer:
+    """Nobody says anything in this task, or nobody does any more, since `at`.
+
+    A person has passed it by ("skipped": the task is closed, and its image stays unlabelled), or has taken back
+    what was said ("withdrawn": the task is open again). Whatever people said of the image before no longer stands.
+    """
+
+    sample_id: str
+    task_id: str
+    cursor: str
+    author: str
+    at: datetime
+    reason: Literal["skipped", "withdrawn"]
 
 
 @dataclass(frozen=True)
@@ -174,7 +191,7 @@ class Annotator(Protocol):
         """Sample id -> task id. Idempotent: asking twice makes one task."""
         ...
 
-    def collect(self, since: str | None) -> Iterator[Collected | Unusable]:
+    def collect(self, since: str | None) -> Iterator[Collected | NoAnswer | Unusable]:
         """What people have said after the cursor `since`. Never blocks."""
         ...
 

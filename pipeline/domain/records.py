@@ -85,7 +85,8 @@ class Annotation:
     """One revision of everything that is said about one image; never changed, only followed by another.
 
     No instances means "looked at, nothing there", which is not the same as having no annotation.
-    `seconds` is the time a person (or a simulated one) spent on it.
+    `seconds` is the time a person (or a simulated one) spent on it. One that is `withdrawn` was taken back later: it
+    stays in the history, and speaks for nothing.
     """
 
     sample_id: str
@@ -96,6 +97,7 @@ class Annotation:
     created_at: datetime
     seconds: float = 0.0
     size_hw: SizeHW | None = field(default=None, compare=False)
+    withdrawn: bool = False
 
     def __post_init__(self) -> None:
         if self.created_at.tzinfo is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pipeline.domain.records import Annotation, OriginKind, Sample
 from pipeline.errors import DataError, ShapeMismatch, SplitLeak
 from pipeline.events import Emit, silent
-from pipeline.ports import Annotator, Collected, Unusable
+from pipeline.ports import Annotator, Collected, NoAnswer, Unusable
 
 __all__ = ["Refused", "collect"]
 
@@ -30,17 +30,21 @@ def collect(
     sample_of: Callable[[str], Sample | None],
     classes: Collection[str],
     emit: Emit = silent,
-) -> Iterator[Collected | Refused]:
+) -> Iterator[Collected | NoAnswer | Refused]:
     """Answers after the cursor `since`, one at a time, in the annotator's order.
 
     `sample_of(sample_id)` is None for an unknown sample. Refused are answers for unknown samples (DataError),
     for held-out ones (SplitLeak: nobody was asked, and their truth is frozen), with a label that is no class
     (DataError), a mask of another size than the image (ShapeMismatch), or not by a person (DataError); the
-    answers after a refused one still come. Unusable ones are only told of.
+    answers after a refused one still come. Unusable ones are only told of; where there is no answer, that is passed on.
     """
     for answer in annotator.collect(since):
         if isinstance(answer, Unusable):
             emit("collect.unusable", what=answer.what, reason=answer.reason)
+            continue
+        if isinstance(answer, NoAnswer):
+            emit("collect.no_answer", sample=answer.sample_id, reason=answer.reason)
+            yield answer
             continue
         annotation = answer.annotation
         try:

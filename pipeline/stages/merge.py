@@ -47,7 +47,8 @@ def merge(
 ) -> list[DatasetEntry]:
     """The version's entries, sorted by sample id, whatever order the revisions came in.
 
-    - One annotation speaks for an image: human beats imported beats model, new beats old within a kind.
+    - One annotation speaks for an image: human beats imported beats model, new beats old within a kind. What was
+      withdrawn does not speak.
     - An image that nobody spoke for is not in the version: unlabelled is not negative. An image whose
       speaker, a person or a label file, left no instance is a negative image and is in it. A model that
       found nothing is no witness for that.
@@ -101,6 +102,8 @@ def _speakers(histories: Iterable[Sequence[Annotation]], settings: MergeSettings
 
 
 def _may_speak(annotation: Annotation, settings: MergeSettings) -> bool:
+    if annotation.withdrawn:
+        return False
     if annotation.origin.kind is not OriginKind.MODEL:
         return True
     return State.PROPOSED in settings.states and bool(annotation.present)

@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, and_, exists, func, not_, or_, select
 
 from pipeline.domain.dataset import instance_row, parse_instance
 from pipeline.domain.ingested import IngestedSample
@@ -21,7 +21,7 @@ from pipeline.store.tasks import answer_task
 
 __all__ = ["Annotations", "append_imported"]
 
-_A, _I = schema.revisions, schema.instances
+_A, _I, _W = schema.revisions, schema.instances, schema.withdrawals
 _Row = dict[str, Any]
 
 
@@ -46,6 +46,24 @@ class Annotations:
                 set_pointer(connection, *cursor)
         return stored
 
+    def withdraw(
+        self, sample_id: str, author: str, at: datetime, reason: str, task_id: str, *, cursor: tuple[str, str]
+    ) -> None:
+        """What people said of a sample no longer stands; its revisions stay in the history.
+
+        In the same transaction the task is closed ("skipped") or open again ("withdrawn"), and the pointer is set.
+        """
+        with self._db.write("annotations.withdraw") as connection:
+            said = select(func.max(_A.c.revision)).where(
+                _A.c.sample_id == sample_id, _A.c.origin_kind == OriginKind.HUMAN.value
+            )
+            newest = connection.execute(said).scalar_one()
+            if newest is not None and newest > _withdrawn(connection, [sample_id]).get(sample_id, 0):
+                row = {"author": author, "reason": reason, "at": at.isoformat()}
+                insert_all(connection, _W, [{"sample_id": sample_id, "revision": newest, **row}])
+            answer_task(connection, task_id, "skipped" if reason == "skipped" else "asked")
+            set_pointer(connection, *cursor)
+
     def latest(self, ids: Collection[str] | None = None) -> Iterator[Annotation]:
         """The newest revision of each sample (of `ids`, or of all), by sample id."""
         newest = select(_A.c.sample_id, func.max(_A.c.revision).label("revision")).group_by(_A.c.sample_id)
@@ -62,19 +80,19 @@ class Annotations:
         )
 
     def annotated_ids(self) -> set[str]:
-        """The samples that anybody has said anything about."""
+        """The samples of which something is said that stands."""
         with self._db.read() as connection:
-            return set(connection.execute(select(_A.c.sample_id).distinct()).scalars())
+            return set(connection.execute(select(_A.c.sample_id).where(_stands()).distinct()).scalars())
 
     def totals(self, until_round: int) -> tuple[int, int, int, float]:
         """What people did up to a round: (images, instances verified in them, clicks, seconds).
 
-        Images and instances count once, by their newest revision; clicks and seconds are everybody's.
+        Images and instances count once, by their newest revision that stands; clicks and seconds are everybody's.
         """
         human = and_(_A.c.origin_kind == OriginKind.HUMAN.value, _A.c.round <= until_round)
         newest = (
             select(_A.c.sample_id, func.max(_A.c.revision).label("revision"))
-            .where(human)
+            .where(human, _stands())
             .group_by(_A.c.sample_id)
             .subquery()
         )
@@ -110,9 +128,12 @@ class Annotations:
             .order_by(_A.c.sample_id, _A.c.revision, _I.c.position)
         )
         with self._db.read() as connection:
+            withdrawn = _withdrawn(connection)
             rows = connection.execution_options(yield_per=1000).execute(query)
             for _, group in groupby(rows, key=lambda row: (row.sample_id, row.revision)):
-                yield _annotation(list(group))
+                said = _annotation(list(group))
+                taken_back = said.revision <= withdrawn.get(said.sample_id, 0)
+                yield replace(said, withdrawn=taken_back and said.origin.kind is OriginKind.HUMAN)
 
 
 def append_imported(connection: Connection, items: Iterable[IngestedSample], at: datetime) -> None:
@@ -139,12 +160,29 @@ def _append(connection: Connection, annotation: Annotation) -> Annotation:
         .order_by(_A.c.revision.desc())
         .limit(1)
     ).first()
-    if newest is not None and newest.content == content:
+    stands = newest is not None and newest.revision > _withdrawn(connection, [annotation.sample_id]).get(
+        annotation.sample_id, 0
+    )
+    if newest is not None and stands and newest.content == content:
         return replace(annotation, revision=newest.revision)
     stored = replace(annotation, revision=1 if newest is None else newest.revision + 1)
     insert_all(connection, _A, [_revision_row(stored, content)])
     insert_all(connection, _I, _instance_rows(stored, bodies))
     return stored
+
+
+def _withdrawn(connection: Connection, ids: Sequence[str] | None = None) -> dict[str, int]:
+    """Sample id -> the last revision that was taken back, with every human one before it."""
+    query = select(_W.c.sample_id, func.max(_W.c.revision).label("revision")).group_by(_W.c.sample_id)
+    if ids is not None:
+        query = query.where(_W.c.sample_id.in_(ids))
+    return {row.sample_id: row.revision for row in connection.execute(query)}
+
+
+def _stands() -> Any:
+    """Of revisions: not taken back. Only what people said can be."""
+    taken_back = exists().where(_W.c.sample_id == _A.c.sample_id, _W.c.revision >= _A.c.revision)
+    return or_(_A.c.origin_kind != OriginKind.HUMAN.value, not_(taken_back))
 
 
 def _bodies(annotation: Annotation) -> list[str]:

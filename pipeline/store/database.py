@@ -94,16 +94,17 @@ class Database:
 
     def _create(self) -> None:
         with self.read() as connection:
-            known = self._is_known(connection)
+            known = self._is_current(connection)
         if not known:
             with self._named(), self._writer.begin() as connection:
                 # Another process may have been faster.
-                if not self._is_known(connection):
+                if not self._is_current(connection):
+                    # So far a newer version has only added tables: those that are missing are made.
                     schema.metadata.create_all(connection)
                     set_pointer(connection, "schema", str(schema.SCHEMA_VERSION))
 
-    def _is_known(self, connection: Connection) -> bool:
-        """Whether the tables are there. Raises LedgerCorrupt for tables of a newer version."""
+    def _is_current(self, connection: Connection) -> bool:
+        """Whether all tables of this version are there. Raises LedgerCorrupt for tables of a newer version."""
         if not inspect(connection).has_table(schema.pointers.name):
             return False
         version = get_pointer(connection, "schema") or ""
@@ -114,7 +115,7 @@ class Database:
                 f"{self._root} was made by a newer version of maskloop (ledger schema {version}, "
                 f"this one reads {schema.SCHEMA_VERSION}): upgrade with `pip install --upgrade maskloop`"
             )
-        return True
+        return int(version) == schema.SCHEMA_VERSION
 
     @contextmanager
     def _named(self) -> Iterator[None]:

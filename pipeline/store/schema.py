@@ -38,9 +38,11 @@ __all__ = [
     "tasks",
     "truths",
     "versions",
+    "withdrawals",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: withdrawals."""
 
 metadata = MetaData()
 
@@ -103,6 +105,17 @@ instances = Table(
     PrimaryKeyConstraint("sample_id", "revision", "position"),
     ForeignKeyConstraint(["sample_id", "revision"], ["revisions.sample_id", "revisions.revision"]),
 )
+withdrawals = Table(
+    "withdrawals",
+    metadata,
+    Column("sample_id", ForeignKey("samples.id"), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("at", String, nullable=False),
+    PrimaryKeyConstraint("sample_id", "revision"),
+)
+"""What people said of a sample up to `revision` was taken back."""
 products = Table(
     "products",
     metadata,
@@ -175,7 +188,7 @@ pointers = Table(
     "pointers", metadata, Column("name", String, primary_key=True), Column("value", Text, nullable=False)
 )
 
-for table in (revisions, instances):
+for table in (revisions, instances, withdrawals):
     for act in ("UPDATE", "DELETE"):
         name = f"{table.name}_never_{act.lower()}"
         guard = DDL(  # type: ignore[no-untyped-call]  # SQLAlchemy publishes no types for it

@@ -48,6 +48,17 @@ class Tasks:
             answer_task(connection, task_id, "refused")
             set_pointer(connection, *cursor)
 
+    def busy_ids(self) -> set[str]:
+        """The samples that people are being asked about, in any round, or have passed by."""
+        query = select(_T.c.sample_id).where(_T.c.state.in_(["asked", "skipped"])).distinct()
+        with self._db.read() as connection:
+            return set(connection.execute(query).scalars())
+
+    def any(self) -> bool:
+        """Whether anybody was ever asked anything."""
+        with self._db.read() as connection:
+            return connection.execute(select(_T.c.task_id).limit(1)).first() is not None
+
     def of(self, round_: int) -> Mapping[str, str]:
         """Sample id -> task id of every task of a round."""
         query = select(_T.c.sample_id, _T.c.task_id).where(_T.c.round == round_).order_by(_T.c.sample_id)

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from connectors import annotators
 from pipeline.domain.records import OriginKind, State
 from pipeline.errors import BackendUnavailable, ConfigError
-from pipeline.ports import Annotator, Collected, TaskItem, Unusable
+from pipeline.ports import Annotator, Collected, NoAnswer, TaskItem, Unusable
 from tests.fakes.people import SIZE_HW, answers_of, proposed, resources, sample, task, true
 
 KINDS = sorted(module.name for module in pkgutil.iter_modules(annotators.__path__))
@@ -58,7 +58,7 @@ class Answered:
         self._answer(self._work)
         return tasks
 
-    def collect(self, since: str | None) -> Iterator[Collected | Unusable]:
+    def collect(self, since: str | None) -> Iterator[Collected | NoAnswer | Unusable]:
         return self._annotator.collect(since)
 
 

@@ -9,7 +9,7 @@ from pipeline.domain.geometry import Box
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Annotation, Instance, Origin, OriginKind, State
 from pipeline.errors import DataError, ShapeMismatch, SplitLeak
-from pipeline.ports import Collected, TaskItem
+from pipeline.ports import Collected, NoAnswer, TaskItem
 from pipeline.stages.collect import Refused, collect
 from tests.fakes.people import CLASSES, NOW, SIZE_HW, sample
 
@@ -28,11 +28,11 @@ class Inbox:
     def submit(self, items: Sequence[TaskItem]) -> Mapping[str, str]:
         return {}
 
-    def collect(self, since: str | None) -> Iterator[Collected]:
+    def collect(self, since: str | None) -> Iterator[Collected | NoAnswer]:
         yield from self.answers[0 if since is None else int(since) + 1 :]
 
 
-def collected(*annotations: Annotation, since: str | None = None) -> list[Collected | Refused]:
+def collected(*annotations: Annotation, since: str | None = None) -> list[Collected | NoAnswer | Refused]:
     samples = {sample("a").id: sample("a"), "e" * 64: replace(sample("a"), id="e" * 64, split="val")}
     return list(collect(Inbox(*annotations), since, sample_of=samples.get, classes=CLASSES))
 
@@ -77,7 +77,7 @@ def test_a_bad_answer_is_refused_with_its_reason_and_the_next_still_come(
 
 def test_answers_are_drawn_one_at_a_time() -> None:
     class Endless(Inbox):
-        def collect(self, since: str | None) -> Iterator[Collected]:
+        def collect(self, since: str | None) -> Iterator[Collected | NoAnswer]:
             yield Collected(GOOD, "t0", "0")
             pytest.fail("the second answer was worked out for nothing")
 
@@ -95,3 +95,14 @@ def test_what_happens_is_told() -> None:
         )
     )
     assert told == ["collect.answer", "collect.refused"]
+
+
+def test_no_answer_is_passed_on() -> None:
+    skipped = NoAnswer(sample("a").id, "t0", "0", "ada", NOW, "skipped")
+
+    class Passing(Inbox):
+        def collect(self, since: str | None) -> Iterator[Collected | NoAnswer]:
+            yield skipped
+
+    samples = {sample("a").id: sample("a")}
+    assert list(collect(Passing(), None, sample_of=samples.get, classes=CLASSES)) == [skipped]

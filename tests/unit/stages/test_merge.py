@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -171,3 +172,10 @@ def test_two_different_annotations_with_one_number_are_refused() -> None:
 def test_settings_refuse_states_that_cannot_teach(states: tuple[State, ...]) -> None:
     with pytest.raises(ValidationError):
         MergeSettings(states=states)
+
+
+def test_what_was_taken_back_does_not_speak() -> None:
+    taken_back = replace(said(HUMAN, 2, DRAWN), withdrawn=True)
+    assert ids(taken_back) is None
+    assert ids(said(IMPORTED, 1, LABEL), taken_back) == ["label"]
+    assert ids(taken_back, said(HUMAN, 3, ACCEPTED)) == ["accepted"]

@@ -215,3 +215,60 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite").write_bytes(b"not a database at all" * 100)
     with pytest.raises(LedgerCorrupt, match="damaged"):
         Ledger(tmp_path / "ledger.sqlite", root=tmp_path, now=lambda: NOON)
+
+
+def withdraw(ledger: Ledger, number: int, reason: str = "withdrawn") -> None:
+    ledger.annotations.withdraw(sample_id(number), "anna", NOON, reason, f"t{number}", cursor=("collect/x", "7"))
+
+
+def test_what_was_taken_back_stays_in_the_history_and_stands_no_more(ledger: Ledger) -> None:
+    ledger.samples.add([ingested(1), ingested(2, labels=(instance(kind=OriginKind.IMPORTED),))])
+    ledger.tasks.record(1, {sample_id(1): "t1", sample_id(2): "t2"})
+    for number in (1, 2):
+        ledger.annotations.append(annotation(number, instance(clicks=3)), task_id=f"t{number}")
+        withdraw(ledger, number)
+        withdraw(ledger, number)  # told twice
+    assert [row.withdrawn for row in ledger.annotations.history(sample_id(1))] == [True]
+    assert [row.withdrawn for row in ledger.annotations.history(sample_id(2))] == [False, True], "labels stand"
+    assert ledger.annotations.annotated_ids() == {sample_id(2)}
+    assert ledger.annotations.totals(1) == (0, 0, 6, 5.0), "the work was done"
+    assert ledger.tasks.unanswered(1) == sorted(ids(1, 2)), "the tasks are open again"
+    assert ledger.pointers.get("collect/x") == "7"
+
+
+def test_the_same_words_after_a_withdrawal_are_said_anew(ledger: Ledger) -> None:
+    ledger.samples.add([ingested(1)])
+    ledger.tasks.record(1, {sample_id(1): "t1"})
+    first = ledger.annotations.append(annotation(1, instance()), task_id="t1")
+    withdraw(ledger, 1)
+    again = ledger.annotations.append(annotation(1, instance()), task_id="t1")
+    assert (first.revision, again.revision) == (1, 2)
+    assert [row.withdrawn for row in ledger.annotations.history(sample_id(1))] == [True, False]
+    assert ledger.annotations.annotated_ids() == {sample_id(1)}
+
+
+def test_a_task_that_was_passed_by_is_closed_and_not_asked_again(ledger: Ledger) -> None:
+    ledger.samples.add([ingested(1), ingested(2)])
+    assert not ledger.tasks.any()
+    ledger.tasks.record(1, {sample_id(1): "t1", sample_id(2): "t2"})
+    withdraw(ledger, 1, "skipped")
+    assert ledger.tasks.any()
+    assert ledger.tasks.unanswered(1) == ids(2)
+    assert ledger.tasks.busy_ids() == set(ids(1, 2)), "one is being asked, one was passed by"
+    ledger.annotations.append(annotation(2), task_id="t2")
+    assert ledger.tasks.busy_ids() == set(ids(1))
+    assert list(ledger.annotations.history(sample_id(1))) == []
+
+
+def test_a_ledger_of_the_first_version_gains_what_is_missing(tmp_path: Path, ledger: Ledger) -> None:
+    ledger.samples.add([ingested(1)])
+    ledger.close()
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
+        connection.execute("DROP TABLE withdrawals")
+        connection.execute("UPDATE pointers SET value = '1' WHERE name = 'schema'")
+    connection.close()
+    opened = Ledger(tmp_path / "ledger.sqlite", root=tmp_path, now=lambda: NOON)
+    assert opened.samples.count() == 1
+    assert opened.annotations.annotated_ids() == set()
+    assert opened.pointers.get("schema") == "2"
+    opened.close()
