@@ -34,7 +34,10 @@ def train(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     checkpoint = args.work / "nano_sam.pt"
     args.work.mkdir(parents=True, exist_ok=True)
-    training = Training.restore(checkpoint) if checkpoint.exists() else Training(Course(steps=args.steps))
+    if checkpoint.exists():
+        training = Training.restore(checkpoint)
+    else:
+        training = Training(Course(args.steps, rate=args.rate, rounds=args.rounds, seed=args.seed), args.start)
     end = time.monotonic() + 60 * args.minutes
     training.run(path=checkpoint, until=lambda: time.monotonic() > end, tell=lambda line: print(line, flush=True))
     if training.step == training.course.steps:
@@ -90,6 +93,10 @@ def main() -> None:
     )
     training.add_argument("--out", type=Path, default=SHIPPED, help="file to write")
     training.add_argument("--steps", type=int, default=Course.steps, help="length of the course")
+    training.add_argument("--rate", type=float, default=Course.rate, help="highest learning rate")
+    training.add_argument("--rounds", type=int, default=Course.rounds, help="most rounds of clicks on one object")
+    training.add_argument("--seed", type=int, default=Course.seed, help="of the scenes and of what people say")
+    training.add_argument("--start", type=Path, help="weights to begin with, instead of random ones")
     training.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many")
     measuring = commands.add_parser("measure", help="what weights can do")
     measuring.set_defaults(run=show)

@@ -1,4 +1,4 @@
-"""The whole course: batches of scenes, one to three rounds of prompts and answers each, weights that follow slowly."""
+"""The whole course: batches of scenes, some rounds of prompts and answers each, weights that follow slowly."""
 
 import math
 import time
@@ -18,6 +18,7 @@ from connectors.nano_sam.encoder import Features
 from connectors.nano_sam.model import NanoSam
 from connectors.nano_sam.network import SQUARE
 from connectors.nano_sam.prompting import Prompts
+from connectors.promptable.weights import restore
 from nano_sam.examples import FRAMES, PIECES, Example, Mixture, example
 from nano_sam.lessons import lesson, spoken
 from nano_sam.people import Said, click, first_said, packed
@@ -33,7 +34,7 @@ _MEMORY = 0.998
 @dataclass(frozen=True)
 class Course:
     """`objects` of each of `images` pieces are asked about; whole frames come `frames_share` of the steps, the last
-    ones, half as many at once. `rate` is AdamW's highest."""
+    ones, half as many at once. A conversation has up to `rounds` rounds. `rate` is AdamW's highest."""
 
     steps: int = 4_500
     images: int = 6
@@ -42,6 +43,7 @@ class Course:
     decay: float = 0.03
     frames_share: float = 0.22
     seed: int = 1
+    rounds: int = 3
 
     def mixture(self, step: int) -> tuple[Mixture, int]:
         """What is drawn at a step, and how many of it."""
@@ -56,13 +58,20 @@ class Course:
 
 
 class Training:
-    """A course at some step; `save` and `restore` go on exactly where it was, with the same number of threads."""
+    """A course at some step; `save` and `restore` go on exactly where it was, with the same number of threads.
 
-    def __init__(self, course: Course) -> None:
+    It begins with random weights, or with those of the file `start`.
+    """
+
+    def __init__(self, course: Course, start: Path | None = None) -> None:
         torch.manual_seed(course.seed)
         self.course = course
         self.step = 0
-        self.model = NanoSam().to(memory_format=torch.channels_last)
+        self.model = NanoSam()
+        if start is not None:
+            restore(self.model, "nano_sam", start)
+            self.model.float()
+        self.model = self.model.to(memory_format=torch.channels_last)
         self.averaged = {name: value.clone() for name, value in self.model.state_dict().items()}
         weights = [one for one in self.model.parameters() if one.ndim > 1]
         others = [one for one in self.model.parameters() if one.ndim <= 1]
@@ -116,7 +125,7 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = self.course.rate_at(self.step)
         rng = np.random.default_rng([self.course.seed, 1, self.step])
-        loss, ious = _conversation(self.model, examples, rng)
+        loss, ious = _conversation(self.model, examples, self.course.rounds, rng)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -143,8 +152,10 @@ def _drawn(course: Course, step: int) -> list[Example]:
     ]
 
 
-def _conversation(model: NanoSam, examples: list[Example], rng: np.random.Generator) -> tuple[Tensor, list[float]]:
-    """One to three rounds of prompts and answers: their mean loss, and each round's mean IoU."""
+def _conversation(
+    model: NanoSam, examples: list[Example], most: int, rng: np.random.Generator
+) -> tuple[Tensor, list[float]]:
+    """One to `most` rounds of prompts and answers, one half as often: their mean loss, and each round's mean IoU."""
     target, lows = _targets(examples)
     masks = [mask for one in examples for mask in one.masks]
     said = [first_said(mask, low, rng) for mask, low in zip(masks, lows, strict=True)]
@@ -152,7 +163,7 @@ def _conversation(model: NanoSam, examples: list[Example], rng: np.random.Genera
     origin = float(rng.integers(free + 1)), float(rng.integers(free + 1))
     features = _features(model, examples)
     losses, ious = [], []
-    rounds = int(rng.choice([1, 2, 3], p=[0.2, 0.4, 0.4]))
+    rounds = 1 + int(rng.integers(1, 2 * most)) // 2
     for number in range(1, rounds + 1):
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits, predicted = model.decode(features, _prompts(said, lows[0].shape[0], origin), origin)
