@@ -1,0 +1,1 @@
+"""Label Studio: one system, and what its annotator, its backend and its doctor share."""
