@@ -26,14 +26,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from connectors.folder.answers import parse_answer
 from connectors.folder.inbox import Inbox, Letter
 from connectors.folder.instructions import INSTRUCTIONS
-from connectors.folder.journal import Journal
 from connectors.folder.outbox import Outbox
-from connectors.folder.tasks import Task, Tasks, read_task, task_of
-from connectors.folder.verdicts import verdicts
+from connectors.journal import Journal
+from connectors.tasks import Task, Tasks, read_task, task_of
+from connectors.verdicts import verdicts
 from connectors.work_folder import atomic_write
 from pipeline.domain.records import Annotation, Origin, OriginKind
 from pipeline.errors import BackendUnavailable, DataError
-from pipeline.ports import Annotator, Collected, Resources, TaskItem, Unusable
+from pipeline.ports import Annotator, Collected, NoAnswer, Resources, TaskItem, Unusable
 
 __all__ = ["REQUIRES", "Settings", "build"]
 
@@ -85,7 +85,7 @@ class _Folder:
                     self._tasks.add(task)  # last: what has a record is complete
         return {sample_id: task.id for sample_id, task in tasks.items()}
 
-    def collect(self, since: str | None) -> Iterator[Collected | Unusable]:
+    def collect(self, since: str | None) -> Iterator[Collected | NoAnswer | Unusable]:
         """Raises DataError for a foreign cursor, BadFormat for a damaged record, BackendUnavailable if the disk
         refuses. An answer that cannot be used is moved to `refused/` and told as Unusable.
         """
@@ -126,7 +126,7 @@ class _Folder:
         return Annotation(
             sample_id=task.sample_id,
             revision=0,
-            instances=verdicts(task, answer.outlines, origin),
+            instances=verdicts(task.instances, answer.outlines, origin, annotator=_NAME, task=task.id),
             origin=origin,
             round=task.round,
             created_at=now,

@@ -8,25 +8,16 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, TypeGuard
 
 from connectors.folder.coco import annotation_ids
-from connectors.folder.tasks import Task
-from pipeline.domain.geometry import Box, SizeHW
+from connectors.tasks import Task
+from connectors.verdicts import Outline
+from pipeline.domain.geometry import SizeHW
 from pipeline.domain.mask import Mask
 from pipeline.domain.segmentation import is_number, segmentation_mask
 from pipeline.errors import DataError
 
-__all__ = ["Answer", "Outline", "parse_answer", "parse_json"]
+__all__ = ["Answer", "parse_answer", "parse_json"]
 
 _NAME_CHARACTERS = 100
-
-
-@dataclass(frozen=True)
-class Outline:
-    """One object of an answer. `of` is the shown instance that the file says it is; None: a new one."""
-
-    of: str | None
-    label: str
-    mask: Mask
-    box: Box
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from connectors.folder.tasks import Task
+from connectors.tasks import Task
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Instance
 from pipeline.errors import DataError

@@ -12,7 +12,7 @@ import numpy as np
 
 from connectors.folder.coco import task_json
 from connectors.folder.preview import draw_preview
-from connectors.folder.tasks import Task
+from connectors.tasks import Task
 from connectors.work_folder import atomic_copy, atomic_write
 from pipeline.domain.geometry import Image
 from pipeline.errors import BackendRejected

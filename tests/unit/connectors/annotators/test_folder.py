@@ -310,7 +310,7 @@ def test_a_crash_while_answers_are_written_down_repeats_none(desk: Desk, monkeyp
         atomic_write(path, data)
 
     with monkeypatch.context() as patched:
-        patched.setattr("connectors.folder.journal.atomic_write", dying)
+        patched.setattr("connectors.journal.atomic_write", dying)
         with pytest.raises(KeyboardInterrupt):
             desk.said()
     assert len(written) == 2

@@ -1,4 +1,4 @@
-"""What was asked: one small file a task, in the order of submission; kept apart from what people touch."""
+"""What people were asked: one small file a task, in the order of submission; kept apart from what people touch."""
 
 from __future__ import annotations
 
