@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from connectors.remote.calling import Caller, json_of
+from connectors.calling import Caller, json_of
 from connectors.remote.messages import logits_of, pack_logits, pack_question, png_of, read_answers
 from connectors.remote.protocol import MESSAGE, PNG, VERSION
 from pipeline.domain.geometry import Image, SizeHW

@@ -25,7 +25,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from connectors.remote.calling import Caller, json_of
+from connectors.calling import Caller, json_of
 from connectors.remote.messages import png_of
 from pipeline.domain.geometry import Box, Image, SizeHW
 from pipeline.domain.mask import Mask

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from connectors.remote.calling import Caller
+from connectors.calling import Caller
 from connectors.remote.client import RemoteSegmenter
 from connectors.segmenters import ellipse
 from pipeline.domain.geometry import Box, Image

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import httpx
@@ -16,7 +16,8 @@ __all__ = ["Caller", "json_of"]
 _CONNECT_TIMEOUT_S = 5.0
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 10.0
-_PASSING = {408, 425, 429, 502, 503, 504}
+_TOO_MANY = 429
+_PASSING = frozenset({408, 425, _TOO_MANY, 502, 503, 504})
 
 
 class _Transport(httpx.HTTPTransport):
@@ -42,7 +43,8 @@ class Caller:
     """A server at `url`, asked by `backend`. Safe from many threads.
 
     The environment's proxies are not used: one that is set for the web would take what is meant for this machine.
-    No redirect is followed, so a secret goes nowhere but to `url`. `hint` says what to do if nobody answers.
+    No redirect is followed, so a secret goes nowhere but to `url`. `hint` says what to do if nobody answers; statuses
+    among `passing` may have passed a moment later.
     """
 
     def __init__(
@@ -56,11 +58,13 @@ class Caller:
         proxy: str | None = None,
         timeout_s: float = 120.0,
         retries: int = 3,
+        passing: Collection[int] = _PASSING,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.backend = backend
         self._hint = hint
         self._retries = retries
+        self._passing = passing
         self._sleep = sleep
         self._url = url.rstrip("/")
         self._client = httpx.Client(
@@ -79,28 +83,34 @@ class Caller:
         *,
         content: bytes | None = None,
         content_type: str | None = None,
-        json: Mapping[str, Any] | None = None,
+        json: Any = None,
+        files: Any = None,
+        headers: Mapping[str, str] | None = None,
+        once: bool = False,
     ) -> httpx.Response:
         """The answer, whatever it says, once it is none that passes by itself. Raises BackendUnavailable when the
-        last attempt, too, found nobody, nobody in time, or a server that is busy."""
-        headers = {"Content-Type": content_type} if content_type is not None else None
+        last attempt, too, found nobody, nobody in time, or a server that is busy.
+
+        `once` says that doing it twice would do it twice: it is tried again only where it cannot have arrived.
+        """
+        sent = dict(headers or {}) | ({"Content-Type": content_type} if content_type is not None else {})
         for attempt in range(self._retries + 1):
-            pause = min(_FIRST_PAUSE_S * 2**attempt, _LONGEST_PAUSE_S)
+            pause, last = min(_FIRST_PAUSE_S * 2**attempt, _LONGEST_PAUSE_S), attempt == self._retries
             try:
                 answer = self._client.request(
-                    method, self._url + path, content=content, headers=headers, json=json
+                    method, self._url + path, content=content, headers=sent, json=json, files=files
                 )
             except httpx.TransportError as exc:
-                if attempt == self._retries:
-                    raise self._unavailable(f"{type(exc).__name__}: {exc}", operation) from exc
+                if last or (once and not isinstance(exc, (httpx.ConnectError, httpx.ConnectTimeout))):
+                    raise self.unavailable(f"{type(exc).__name__}: {exc}", operation) from exc
             else:
-                if answer.status_code not in _PASSING:
+                if answer.status_code not in self._passing:
                     return answer
-                if attempt == self._retries:
-                    raise self._unavailable(f"{answer.status_code}: {_told(answer)}", operation)
+                if last or (once and answer.status_code != _TOO_MANY):
+                    raise self.unavailable(f"{answer.status_code}: {_told(answer)}", operation)
                 pause = max(pause, _wanted_pause(answer))
             self._sleep(pause)
-        raise self._unavailable("no attempt was allowed", operation)
+        raise self.unavailable("no attempt was allowed", operation)
 
     def refused(self, answer: httpx.Response, operation: str) -> BackendRejected:
         """The error that an answer of 4xx or 5xx is."""
@@ -108,7 +118,8 @@ class Caller:
             f"{self._url} answers {answer.status_code}: {_told(answer)}", backend=self.backend, operation=operation
         )
 
-    def _unavailable(self, reason: str, operation: str) -> BackendUnavailable:
+    def unavailable(self, reason: str, operation: str) -> BackendUnavailable:
+        """The error of a server that is not there now."""
         return BackendUnavailable(
             f"{self._url} does not answer ({reason}); {self._hint}", backend=self.backend, operation=operation
         )
