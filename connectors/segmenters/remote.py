@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from connectors.remote.protocol import MIN_SECRET, is_secret
+from connectors.serving.secrets import MIN_SECRET, is_secret
 from pipeline.errors import ConfigError
 from pipeline.ports import Resources, Segmenter
 
@@ -56,7 +56,7 @@ class Settings(BaseModel):
 def build(settings: Settings, _resources: Resources) -> Segmenter:
     """Raises BackendUnavailable where no server answers, BackendRejected where it does not accept the secret or is
     no server of this protocol, ConfigError for a secret that cannot be one."""
-    from connectors.remote.calling import Caller
+    from connectors.calling import Caller
     from connectors.remote.client import RemoteSegmenter
     from connectors.remote.roboflow import RoboflowSegmenter
 
