@@ -107,7 +107,7 @@ class Caller:
                 if answer.status_code not in self._passing:
                     return answer
                 if last or (once and answer.status_code != _TOO_MANY):
-                    raise self.unavailable(f"{answer.status_code}: {_told(answer)}", operation)
+                    raise self.unavailable(f"{answer.status_code}: {_told(answer)}", operation, does="answers")
                 pause = max(pause, _wanted_pause(answer))
             self._sleep(pause)
         raise self.unavailable("no attempt was allowed", operation)
@@ -118,10 +118,10 @@ class Caller:
             f"{self._url} answers {answer.status_code}: {_told(answer)}", backend=self.backend, operation=operation
         )
 
-    def unavailable(self, reason: str, operation: str) -> BackendUnavailable:
-        """The error of a server that is not there now."""
+    def unavailable(self, reason: str, operation: str, *, does: str = "does not answer") -> BackendUnavailable:
+        """The error of a server that is not there now, or `does` something else than answer."""
         return BackendUnavailable(
-            f"{self._url} does not answer ({reason}); {self._hint}", backend=self.backend, operation=operation
+            f"{self._url} {does} ({reason}); {self._hint}", backend=self.backend, operation=operation
         )
 
 
