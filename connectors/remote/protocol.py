@@ -33,18 +33,14 @@ others share, through an SSH tunnel or a proxy that speaks HTTPS.
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 
-__all__ = ["MESSAGE", "MIN_SECRET", "PNG", "VERSION", "Limits", "is_loopback", "is_secret"]
+__all__ = ["MESSAGE", "PNG", "VERSION", "Limits"]
 
 VERSION = 1
 PNG = "image/png"
 MESSAGE = "application/vnd.maskloop.message"
 """Neither type can be sent by a page of another site without asking first, and the server answers no such question."""
-
-MIN_SECRET = 16
-"""Characters."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +54,3 @@ class Limits:
     body_timeout_s: float = 60.0
     waiting: int = 32
     kept_bytes: int = 2 * 2**30
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host's name or address is this machine's own."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
-def is_secret(text: str) -> bool:
-    """Whether it can stand in a header, and is not guessed at once: printable ASCII, at least 16 characters."""
-    return len(text) >= MIN_SECRET and text.isascii() and text.isprintable() and " " not in text

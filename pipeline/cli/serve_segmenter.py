@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.errors import ConfigError, MissingExtra
+from pipeline.cli.serving import bound, require_packages, secret_for, serve_until_stopped, url_of
+from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
     from pipeline.ports import Segmenter
 
 __all__ = ["serve_segmenter"]
-
-_SECRET = "MASKLOOP_SECRET"  # noqa: S105  # the variable's name
 
 
 @click.command(name="serve-segmenter", short_help="Serve a segmenter to other machines.")
@@ -70,50 +66,18 @@ def serve_segmenter(
     """
     if (kind is None) == (config is None):
         raise click.UsageError("give either --segmenter KIND or --config CONFIG")
-    for package in ("starlette", "uvicorn"):
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtra("serve", needed_by="`pipeline serve-segmenter`", package=package)
+    require_packages("serve", ("starlette", "uvicorn"), needed_by="`pipeline serve-segmenter`")
     from connectors.remote.protocol import Limits
-    from connectors.remote.server import application, server_of
+    from connectors.remote.server import application
+    from connectors.serving.uvicorn_server import server_of
 
-    secret = _secret(host)
-    with _bound(host, port) as listening:
+    secret = secret_for(host)
+    with bound(host, port) as listening:
         segmenter = _segmenter(kind, config, overrides, encodings)
         app = application(segmenter, secret=secret, limits=Limits(kept_bytes=round(memory_gb * 1e9)))
-        address = f"[{host}]" if ":" in host else host
         who = "whoever has the secret" if secret is not None else "this machine alone"
-        url = f"http://{address}:{listening.getsockname()[1]}"
-        click.echo(f"serving {segmenter.name} at {url} to {who}; Ctrl-C stops it")
-        try:
-            server_of(app).run(sockets=[listening])
-        except KeyboardInterrupt:
-            click.echo("stopped", err=True)
-
-
-def _secret(host: str) -> str | None:
-    """The environment's. Raises ConfigError for a weak one, and where a wide address has none."""
-    from connectors.remote.protocol import MIN_SECRET, is_loopback, is_secret
-
-    secret = os.environ.get(_SECRET) or None
-    if secret is None and not is_loopback(host):
-        raise ConfigError(
-            f"{host} is reached from elsewhere: set {_SECRET} in the environment (python -c "
-            "'import secrets; print(secrets.token_urlsafe())' makes one), or stay with 127.0.0.1",
-            key="--host",
-        )
-    if secret is not None and not is_secret(secret):
-        raise ConfigError(f"it must be {MIN_SECRET} or more printable characters without spaces", key=_SECRET)
-    return secret
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """Before the weights are read: a port that is taken is told at once."""
-    try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as exc:
-        raise ConfigError(
-            f"cannot listen at {host}, port {port}: {exc.strerror or exc}; choose others", key="--host, --port"
-        ) from exc
+        click.echo(f"serving {segmenter.name} at {url_of(host, listening)} to {who}; Ctrl-C stops it")
+        serve_until_stopped(server_of(app), listening)
 
 
 def _segmenter(

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from connectors.remote.protocol import Limits
-from connectors.remote.server import application, server_of
+from connectors.remote.server import application
+from connectors.serving.uvicorn_server import server_of
 from pipeline.ports import Segmenter
 
 __all__ = ["lasting", "served", "serving"]

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from connectors.remote.kept import KeptEncodings
+from connectors.serving.kept import KeptEncodings
 from pipeline.domain.prompts import Encoding
 
 
