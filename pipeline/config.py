@@ -288,6 +288,11 @@ def _resolve_paths(data: dict[str, Any], base: Path, problems: list[Problem]) ->
     encodings = data.get("encodings")
     if isinstance(encodings, dict) and isinstance(encodings.get("path"), str):
         data["encodings"] = {**encodings, "path": _absolute(encodings["path"], base, "encodings.path", problems)}
+    annotator = data.get("annotator")
+    images = annotator.get("images") if isinstance(annotator, dict) else None
+    if isinstance(annotator, dict) and isinstance(images, dict) and isinstance(images.get("root"), str):
+        root = _absolute(images["root"], base, "annotator.images.root", problems)
+        data["annotator"] = {**annotator, "images": {**images, "root": str(root)}}
     ingest = data.get("ingest")
     sources = ingest.get("sources") if isinstance(ingest, dict) else None
     if isinstance(ingest, dict) and isinstance(sources, list):

@@ -281,6 +281,7 @@ class House:
             segmenter=lambda: self.segmenter,
             build_segmenter=self._build_segmenter,
             now=self._now,
+            project=self._config.project.name,
         )
 
     def _find_weights(self, name: str) -> Path:

@@ -1,0 +1,112 @@
+"""People at Label Studio, with the machine's masks before them and a backend that refines them by clicks.
+
+The project is found by its number or title, or made: brush, smart key points, smart rectangles and polygons with the
+project's classes. Images come in with the machine's masks as predictions, the most doubtful first. What people submit,
+change, skip and delete is collected; drafts are not.
+
+The token is in the environment: `LABEL_STUDIO_API_KEY`, a personal access token or a legacy one. With `backend`, the
+address of `pipeline serve` as Label Studio reaches it, clicks are answered; the secret between the two is
+`MASKLOOP_SECRET`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from connectors.journal import Journal
+from connectors.label_studio.client import Client
+from connectors.label_studio.collecting import Collector
+from connectors.label_studio.credentials import TOKEN
+from connectors.label_studio.importing import ImagesSettings, Importer, Uploaded, model_version
+from connectors.label_studio.project import Project, connect_backend
+from connectors.tasks import Task, Tasks
+from pipeline.errors import ConfigError
+from pipeline.ports import Annotator, Collected, NoAnswer, Resources, TaskItem, Unusable
+
+__all__ = ["REQUIRES", "Settings", "build"]
+
+REQUIRES: Mapping[str, tuple[str, ...]] = {"label-studio": ("httpx", "defusedxml")}
+
+_NAME = "label_studio"
+
+
+class Settings(BaseModel):
+    """`project` is a number or a title; by default the title is the name of the loop's own project."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: Annotated[str, Field(pattern=r"^https?://[^/\s]+(/\S*)?$")]
+    project: int | Annotated[str, Field(min_length=3, max_length=50)] | None = None
+    backend: Annotated[str, Field(pattern=r"^https?://[^/\s]+(/\S*)?$")] | None = None
+    images: ImagesSettings = Uploaded()
+    timeout_s: Annotated[float, Field(gt=0, le=600)] = 60.0
+
+
+def build(settings: Settings, resources: Resources) -> Annotator:
+    """Raises ConfigError without a token. Nobody is asked anything yet."""
+    return _LabelStudio(settings, resources, client_of(settings))
+
+
+def client_of(settings: Settings) -> Client:
+    """Raises ConfigError if the environment has no token."""
+    token = os.environ.get(TOKEN)
+    if not token:
+        raise ConfigError(
+            "is not set: take a personal access token from Label Studio (Account & Settings) and export it",
+            key=TOKEN,
+        )
+    return Client(settings.url, token, timeout_s=settings.timeout_s)
+
+
+class _LabelStudio:
+    name = _NAME
+
+    def __init__(self, settings: Settings, resources: Resources, client: Client) -> None:
+        self._settings = settings
+        self._resources = resources
+        work = resources.work
+        title = settings.project if settings.project is not None else _title(resources.project)
+        self._client = client
+        self._project = Project(client, work, title, resources.classes)
+        self._importer = Importer(client, self._project, settings.images, resources)
+        self._tasks = Tasks(work / "tasks")
+        self._journal = Journal(work / "answers")
+        self._collector = Collector(client, self._project, self._tasks, self._journal, work)
+        self._connected = False
+
+    def submit(self, items: Sequence[TaskItem]) -> Mapping[str, str]:
+        """Raises BackendUnavailable and BackendRejected, with what to do."""
+        tags = self._project.open()
+        self._connect()
+        made = self._importer.submit(items, tags)
+        if items:
+            self._project.show_predictions(model_version(items[0]))
+        known = self._tasks.known()
+        for item in items:
+            name = str(made[item.sample.id])
+            if name not in known:
+                self._tasks.add(Task(name, item.sample.id, item.sample.size_hw, item.round, item.instances))
+        return {sample_id: str(number) for sample_id, number in made.items()}
+
+    def collect(self, since: str | None) -> Iterator[Collected | NoAnswer | Unusable]:
+        """Raises DataError for a foreign cursor, and as `submit`. What was written down before comes without asking
+        the server anything first."""
+        if self._project.is_known:
+            yield from self._collector.take_in(since, self._resources.now())
+        yield from self._journal.after(since)
+
+    def _connect(self) -> None:
+        if self._settings.backend is not None and not self._connected:
+            connect_backend(
+                self._client, self._project.id, self._settings.backend, os.environ.get("MASKLOOP_SECRET") or None
+            )
+            self._connected = True
+
+
+def _title(name: str) -> str:
+    """Label Studio wants three characters or more, and 50 at most."""
+    return name[:50] if len(name) >= 3 else f"maskloop {name}"

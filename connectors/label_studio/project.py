@@ -1,0 +1,191 @@
+"""The project that people work in: found or made, and kept such that clicks work in it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from connectors.label_studio.client import Client
+from connectors.label_studio.labeling_config import (
+    Tags,
+    config_problems,
+    instructions,
+    labeling_config,
+    read_config,
+)
+from connectors.work_folder import atomic_write, read_json
+from pipeline.errors import BackendRejected
+
+__all__ = ["BACKEND_TITLE", "BACKEND_USER", "SECRET_HEADER", "WEBHOOK_ACTIONS", "Project", "connect_backend"]
+
+BACKEND_TITLE = "maskloop"
+BACKEND_USER = "maskloop"
+"""The user name of the basic authentication with which Label Studio comes to the backend."""
+SECRET_HEADER = "X-Maskloop-Secret"  # noqa: S105  # the header's name
+WEBHOOK_ACTIONS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED", "TASKS_DELETED")
+
+_NAME = "label_studio"
+
+
+class Project:
+    """A project of `client`'s server; `work` is a folder to remember it in."""
+
+    def __init__(self, client: Client, work: Path, wanted: str | int, classes: Sequence[str]) -> None:
+        self._client = client
+        self._work = work
+        self._wanted = wanted
+        self._classes = tuple(classes)
+        self._row: dict[str, Any] | None = None
+        self._served: set[Path] = set()
+
+    @property
+    def key(self) -> str:
+        """What the keys of this workspace's tasks begin with; drawn once, and kept."""
+        path = self._work / "workspace.json"
+        known = read_json(path)
+        if known is None:
+            known = {"key": secrets.token_hex(8)}
+            atomic_write(path, json.dumps(known).encode())
+        return str(known["key"])
+
+    @property
+    def id(self) -> int:
+        """The number of the project that is there already. Raises BackendRejected if there is none."""
+        if self._row is None:
+            known = read_json(self._work / "project.json")
+            if known is None or known.get("url") != self._client.url:
+                raise BackendRejected("no project was opened yet", backend=_NAME, operation="open the project")
+            return int(known["id"])
+        return int(self._row["id"])
+
+    @property
+    def is_known(self) -> bool:
+        known = read_json(self._work / "project.json")
+        return self._row is not None or (known is not None and known.get("url") == self._client.url)
+
+    def open(self) -> Tags:
+        """Find the project, or make it; and the tags of its labelling configuration.
+
+        One that is there is taken as it is, so that nobody's configuration is overwritten. Raises BackendRejected,
+        with what to change, for one in which masks or clicks would not work.
+        """
+        if self._row is None:
+            row = self._find()
+            if row is None:
+                row = self._make()
+            problems = config_problems(str(row.get("label_config", "")), self._classes)
+            if problems:
+                raise BackendRejected(
+                    f"project {row['id']} ({row.get('title')!r:.60}) does not fit: {'; '.join(problems)}. Change its "
+                    "labelling interface, or name another project (annotator.project)",
+                    backend=_NAME,
+                    operation="open the project",
+                )
+            kept = {"id": row["id"], "url": self._client.url}
+            atomic_write(self._work / "project.json", json.dumps(kept).encode())
+            self._row = row
+        return read_config(str(self._row["label_config"]))
+
+    def show_predictions(self, model_version: str) -> None:
+        """Let people see the predictions of this version.
+
+        Label Studio would otherwise show those of the backend, which it names when one is connected, and ask it again
+        about every task that is opened.
+        """
+        if self._row is not None and self._row.get("model_version") != model_version:
+            change = {"model_version": model_version, "show_collab_predictions": True}
+            self._client.change(f"/api/projects/{self.id}/", change, "choose what people are shown")
+            self._row["model_version"] = model_version
+
+    def serve_local_files(self, folder: Path) -> None:
+        """Let the server give out images in `folder`, which it must see at the same path."""
+        if folder in self._served:
+            return
+        self._served |= {Path(str(row.get("path"))) for row in self._client.local_storages(self.id)}
+        if folder in self._served:
+            return
+        body = {"project": self.id, "title": BACKEND_TITLE, "path": str(folder), "use_blob_urls": True}
+        try:
+            self._client.create("/api/storages/localfiles", body, "add the images' folder")
+        except BackendRejected as exc:
+            raise BackendRejected(
+                f"{exc}. Start Label Studio with LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true and "
+                f"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT at a folder above {folder}, or choose "
+                "`images: {kind: upload}`",
+                backend=_NAME,
+                operation="serve local images",
+            ) from exc
+        self._served.add(folder)
+
+    def _find(self) -> dict[str, Any] | None:
+        known = read_json(self._work / "project.json")
+        if known is not None and known.get("url") == self._client.url:
+            return self._client.project(int(known["id"]))
+        if isinstance(self._wanted, int):
+            return self._client.project(self._wanted)
+        found = self._client.projects(self._wanted)
+        return self._client.project(int(found[0]["id"])) if found else None
+
+    def _make(self) -> dict[str, Any]:
+        """Made once: whose answer was lost is found by its title when it is looked for again."""
+        body = {
+            "title": str(self._wanted),
+            "label_config": labeling_config(self._classes),
+            "expert_instruction": instructions(self._classes),
+            "show_instruction": True,
+            "show_collab_predictions": True,
+            "sampling": "Sequential sampling",
+        }
+        return dict(self._client.create("/api/projects/", body, "make the project"))
+
+
+def connect_backend(client: Client, project: int, url: str, secret: str | None) -> None:
+    """Let clicks in a project go to the backend at `url`, and what happens there be told to it, with the secret.
+
+    Label Studio makes the webhook by itself, and without any header: it is mended. Done again, it changes nothing.
+    Raises BackendRejected if Label Studio cannot reach the backend.
+    """
+    url = url.rstrip("/")
+    body: dict[str, Any] = {"project": project, "url": url, "title": BACKEND_TITLE, "is_interactive": True}
+    if secret is not None:
+        body |= {"auth_method": "BASIC_AUTH", "basic_auth_user": BACKEND_USER, "basic_auth_pass": secret}
+    known = next((row for row in client.backends(project) if str(row.get("url", "")).rstrip("/") == url), None)
+    try:
+        if known is None:
+            client.create("/api/ml/", body, "connect the backend")
+        else:
+            client.change(f"/api/ml/{known['id']}", body, "connect the backend")
+    except BackendRejected as exc:
+        raise BackendRejected(
+            f"{exc}. Is `pipeline serve` running at {url}? Label Studio refuses private addresses unless it is started "
+            "with LABEL_STUDIO_ML_BLOCK_LOCAL_IP=false and LABEL_STUDIO_SSRF_PROTECTION_ENABLED=false",
+            backend=_NAME,
+            operation="connect the backend",
+        ) from exc
+    _mend_webhook(client, project, f"{url}/webhook", secret)
+
+
+def _mend_webhook(client: Client, project: int, url: str, secret: str | None) -> None:
+    wanted: dict[str, Any] = {
+        "send_payload": True,
+        "send_for_all_actions": False,
+        "actions": list(WEBHOOK_ACTIONS),
+        "headers": {SECRET_HEADER: secret} if secret is not None else {},
+        "is_active": True,
+    }
+    for row in client.webhooks(project):
+        if row.get("url") == url:
+            if not _equal(row, wanted):
+                client.change(f"/api/webhooks/{row['id']}/", wanted, "mend its webhook")
+            return
+    client.create("/api/webhooks/", {"project": project, "url": url, **wanted}, "add a webhook")
+
+
+def _equal(row: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    return all(
+        sorted(row.get(key) or []) == sorted(value) if key == "actions" else row.get(key) == value
+        for key, value in wanted.items()
+    )
