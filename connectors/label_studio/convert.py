@@ -16,7 +16,7 @@ from connectors.label_studio.rle import encode_rle, mask_of_rle
 from pipeline.domain.geometry import Box, SizeHW
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Instance
-from pipeline.errors import BadFormat, ShapeMismatch
+from pipeline.errors import BadFormat, DataError, ShapeMismatch
 
 __all__ = [
     "Region",
@@ -76,8 +76,8 @@ def read_regions(rows: Sequence[Mapping[str, Any]], size_hw: SizeHW) -> list[Reg
             regions.append(_region(row, kind, size_hw))
         except ShapeMismatch as exc:
             raise ShapeMismatch(f"region {row.get('id')!r:.60}: {exc.reason}") from exc
-        except (BadFormat, KeyError, TypeError, ValueError, IndexError) as exc:
-            reason = exc.reason if isinstance(exc, BadFormat) else f"{type(exc).__name__}: {exc}"
+        except (DataError, KeyError, TypeError, ValueError, IndexError) as exc:
+            reason = exc.reason if isinstance(exc, DataError) else f"{type(exc).__name__}: {exc}"
             raise BadFormat(f"region {row.get('id')!r:.60} cannot be read: {reason}") from exc
     return regions
 
