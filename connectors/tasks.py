@@ -15,7 +15,7 @@ from pipeline.domain.records import Instance
 from pipeline.errors import BadFormat
 from pipeline.ports import TaskItem
 
-__all__ = ["Task", "Tasks", "read_task", "task_of"]
+__all__ = ["Task", "Tasks", "read_task", "task_id", "task_of"]
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,15 @@ class Task:
 
 
 def task_of(item: TaskItem) -> Task:
-    """The task of an item: its id hangs on the sample and the round alone, and is fit for a file's name."""
+    """The task of an item."""
     sample = item.sample
-    digest = hashlib.sha256(f"{item.round}\n{sample.id}".encode()).hexdigest()
-    return Task(f"round{item.round}-{digest[:16]}", sample.id, sample.size_hw, item.round, item.instances)
+    return Task(task_id(item.round, sample.id), sample.id, sample.size_hw, item.round, item.instances)
+
+
+def task_id(round_: int, sample_id: str) -> str:
+    """Hangs on the sample and the round alone, and is fit for a file's name."""
+    digest = hashlib.sha256(f"{round_}\n{sample_id}".encode()).hexdigest()
+    return f"round{round_}-{digest[:16]}"
 
 
 class Tasks:

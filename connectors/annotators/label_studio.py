@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,9 +22,9 @@ from connectors.journal import Journal
 from connectors.label_studio.client import Client
 from connectors.label_studio.collecting import Collector
 from connectors.label_studio.credentials import TOKEN
-from connectors.label_studio.importing import ImagesSettings, Importer, Uploaded, model_version
+from connectors.label_studio.importing import ImagesSettings, Importer, Uploaded
 from connectors.label_studio.project import Project, connect_backend
-from connectors.tasks import Task, Tasks
+from connectors.tasks import Tasks, task_of
 from pipeline.errors import ConfigError
 from pipeline.ports import Annotator, Collected, NoAnswer, Resources, TaskItem, Unusable
 
@@ -35,7 +36,10 @@ _NAME = "label_studio"
 
 
 class Settings(BaseModel):
-    """`project` is a number or a title; by default the title is the name of the loop's own project."""
+    """`project` is a number or a title; by default the title is the name of the loop's own project.
+
+    `output` is how the machine's masks are shown: by brush exactly; polygons are lighter, and lose holes.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,6 +47,7 @@ class Settings(BaseModel):
     project: int | Annotated[str, Field(min_length=3, max_length=50)] | None = None
     backend: Annotated[str, Field(pattern=r"^https?://[^/\s]+(/\S*)?$")] | None = None
     images: ImagesSettings = Uploaded()
+    output: Literal["brush", "polygon"] = "brush"
     timeout_s: Annotated[float, Field(gt=0, le=600)] = 60.0
 
 
@@ -79,23 +84,23 @@ class _LabelStudio:
         self._connected = False
 
     def submit(self, items: Sequence[TaskItem]) -> Mapping[str, str]:
-        """Raises BackendUnavailable and BackendRejected, with what to do."""
+        """Raises BackendUnavailable and BackendRejected with what to do, ImageUnreadable if an image is gone, and
+        ConfigError for one that Label Studio cannot be shown as `images` says."""
         tags = self._project.open()
         self._connect()
-        made = self._importer.submit(items, tags)
-        if items:
-            self._project.show_predictions(model_version(items[0]))
+        if self._settings.output == "polygon" and tags.polygon is not None:
+            tags = replace(tags, brush=None)
+        self._importer.submit(items, tags)
+        tasks = {item.sample.id: task_of(item) for item in items}
         known = self._tasks.known()
-        for item in items:
-            name = str(made[item.sample.id])
-            if name not in known:
-                self._tasks.add(Task(name, item.sample.id, item.sample.size_hw, item.round, item.instances))
-        return {sample_id: str(number) for sample_id, number in made.items()}
+        for task in tasks.values():
+            if task.id not in known:
+                self._tasks.add(task)
+        return {sample_id: task.id for sample_id, task in tasks.items()}
 
     def collect(self, since: str | None) -> Iterator[Collected | NoAnswer | Unusable]:
-        """Raises DataError for a foreign cursor, and as `submit`. What was written down before comes without asking
-        the server anything first."""
-        if self._project.is_known:
+        """Raises DataError for a foreign cursor, BadFormat for a damaged record, and as `submit`."""
+        if self._project.reopen():
             yield from self._collector.take_in(since, self._resources.now())
         yield from self._journal.after(since)
 

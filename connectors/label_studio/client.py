@@ -95,8 +95,11 @@ class Client:
     def task(self, task: int | str) -> dict[str, Any]:
         return dict(self.get(f"/api/tasks/{task}/", "open a task"))
 
-    def annotations(self, task: int | str) -> list[dict[str, Any]]:
-        return list(self.get(f"/api/tasks/{task}/annotations/", "read a task's annotations"))
+    def annotation(self, number: int) -> dict[str, Any] | None:
+        """None for one that is not there (any more)."""
+        path, operation = f"/api/annotations/{number}/", "read an annotation"
+        answer = self._send("GET", path, operation, missing=True)
+        return None if answer.status_code == 404 else dict(self._read(answer, "GET", path, operation))
 
     def backends(self, project: int) -> list[dict[str, Any]]:
         return list(self.get(f"/api/ml/?{urlencode({'project': project})}", "list a project's backends"))
@@ -171,7 +174,7 @@ class Client:
         """The body; a page of HTML or half a body where JSON should be is asked for again, if that does no harm."""
         for attempt in range(1, _BODIES + 1):
             if answer.status_code == 404:
-                raise self._caller.refused(answer, operation)
+                raise self._refused(answer, operation)
             body = json_of(answer)
             if isinstance(body, (dict, list)):
                 return body
@@ -197,8 +200,20 @@ class Client:
             body = json_of(answer)
             raise self.credentials.refusal(str(body.get("detail", "")) if isinstance(body, dict) else "")
         if answer.status_code >= 400 and not (missing and answer.status_code == 404):
-            raise self._caller.refused(answer, operation)
+            raise self._refused(answer, operation)
         return answer
+
+    def _refused(self, answer: httpx.Response, operation: str) -> BackendRejected:
+        """With what its checks found, where it says more than that they found something."""
+        body = json_of(answer)
+        found = body.get("validation_errors") if isinstance(body, dict) else None
+        if not found:
+            return self._caller.refused(answer, operation)
+        return BackendRejected(
+            f"{self.url} answers {answer.status_code}: {json.dumps(found):.500}",
+            backend=_NAME,
+            operation=operation,
+        )
 
 
 def _filter(column: str, operator: str, kind: str, value: str) -> dict[str, str]:

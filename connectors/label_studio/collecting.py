@@ -2,17 +2,18 @@
 
 A webhook may be lost, late or forged, and a clock may jump: only looking tells. The tasks that changed since the last
 look, by the server's own clock and with an overlap, are listed with the numbers and times of their annotations; only
-annotations that are new or changed are read. A whole sweep, which alone sees what was deleted with nothing left behind,
-is made whenever every task has its answer, before the round goes on, and now and then while it waits.
+annotations that are new or changed are read, and only other content is another answer. A whole sweep, which sees what
+times do not tell, such as a task that was deleted, is made whenever every task has its answer, before the round goes
+on, and now and then while it waits.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,10 @@ from connectors.label_studio.client import Client
 from connectors.label_studio.convert import read_regions
 from connectors.label_studio.project import Project
 from connectors.label_studio.verdicts import verdicts
-from connectors.tasks import Task, Tasks, read_task
+from connectors.tasks import Task, Tasks, read_task, task_id
 from connectors.work_folder import atomic_write, read_json
 from pipeline.domain.records import Annotation, Origin, OriginKind
-from pipeline.errors import BackendRejected, DataError
+from pipeline.errors import DataError
 from pipeline.ports import NoAnswer, Unusable
 
 __all__ = ["Collector"]
@@ -33,12 +34,19 @@ _OVERLAP = timedelta(minutes=5)
 _SWEEP_EVERY = timedelta(minutes=2)
 _LIGHT = "id,data,updated_at,annotations"
 """With these fields alone, annotations come as numbers and times."""
-
-
 _NAME = "label_studio"
+_NOBODY = "none."
+"""How the digest begins of an entry that opens a task again."""
 
-_Seen = dict[int, tuple[str, bool]]
-"""A task's annotations as they were last read: number -> the time of its last change, and whether it is a skip."""
+
+@dataclass(frozen=True)
+class _Saw:
+    """An annotation as it was last read: the time of its last change, whether it is a skip, and the number of the
+    task, as Label Studio counts them, that it is in."""
+
+    when: str
+    skipped: bool
+    row: int
 
 
 class Collector:
@@ -50,19 +58,23 @@ class Collector:
         self._tasks = tasks
         self._journal = journal
         self._work = work
+        self._people: dict[int, str] = {}
         self._told: set[tuple[int, str]] = set()
 
     def take_in(self, since: str | None, now: datetime) -> list[Unusable]:
-        """Write down every answer that is new; the answers that cannot be used are told, each once."""
+        """Write down every answer that is new; the answers that cannot be used are told, each once.
+
+        The project must be open. Raises DataError for a foreign cursor, BadFormat for a damaged record.
+        """
         self._known = self._tasks.known()
         self._newest = dict(self._journal.newest())
         self._number = self._journal.next_number(since)
         rows = list(self._listed(self._last_look()))
-        unusable = [told for row in rows for told in self._look(row)]
+        unusable = self._look_at(rows)
         if self._wants_sweep(now):
             rows = list(self._listed(None))
-            unusable += [told for row in rows for told in self._look(row)]
-            self._close_the_vanished({str(row["id"]) for row in rows}, now)
+            unusable += self._look_at(rows)
+            self._close_the_vanished({self._task_id(row) for row in rows}, now)
             self._remember(swept=now.isoformat())
         newest = max((str(row["updated_at"]) for row in rows), default=None)
         if newest is not None:
@@ -72,66 +84,88 @@ class Collector:
     def _listed(self, since: datetime | None) -> Iterator[dict[str, Any]]:
         return self._client.tasks(self._project.id, key=self._project.key, since=since, include=_LIGHT)
 
+    def _task_id(self, row: Mapping[str, Any]) -> str:
+        """Which of our tasks it is; empty for one whose key somebody has changed."""
+        _, _, rest = str(row["data"].get("maskloop_key")).partition("/")
+        number, _, sample = rest.partition("/")
+        return task_id(int(number), sample) if number.isdecimal() else ""
+
+    def _look_at(self, rows: Iterable[Mapping[str, Any]]) -> list[Unusable]:
+        """Tasks with one key are one task."""
+        by_task: dict[str, list[Mapping[str, Any]]] = {}
+        for row in rows:
+            by_task.setdefault(self._task_id(row), []).append(row)
+        return [told for name, own in by_task.items() if name in self._known for told in self._look(name, own)]
+
     # --- one task -----------------------------------------------------------------------------------------
 
-    def _look(self, row: Mapping[str, Any]) -> list[Unusable]:
-        """Write down what is new in one listed task."""
-        path = self._known.get(str(row["id"]))
-        if path is None:
-            return []  # made by hand, or twice: this workspace has no record of it
-        task, seen = read_task(path), self._seen(str(row["id"]))
-        listed = {int(one["id"]): str(one["updated_at"]) for one in row.get("annotations") or []}
-        kept = {key: value for key, value in seen.items() if key in listed}
-        deleted, unusable = len(kept) < len(seen), []
-        for key in sorted(listed, key=lambda one: (listed[one], one)):
-            if key in kept and kept[key][0] == listed[key]:
-                continue
+    def _look(self, name: str, rows: Sequence[Mapping[str, Any]]) -> list[Unusable]:
+        """Write down what is new in one task, oldest first."""
+        listed = {
+            int(one["id"]): (str(one["updated_at"]), int(row["id"]))
+            for row in rows
+            for one in row.get("annotations") or []
+        }
+        seen, looked_at = self._seen(name), {int(row["id"]) for row in rows}
+        kept = {key: saw for key, saw in seen.items() if key in listed or saw.row not in looked_at}
+        fresh = [key for key in listed if key not in seen or seen[key].when != listed[key][0]]
+        if len(kept) == len(seen) and not fresh:
+            return []
+        task, lost, unusable = read_task(self._known[name]), len(kept) < len(seen), []
+        for key in sorted(fresh, key=lambda one: (listed[one], one)):
             try:
-                said = self._read(key, task)
+                read = self._read(key, task)
             except DataError as exc:
-                unusable += self._tell(key, listed[key], task, exc)
+                unusable += self._tell(key, *listed[key], exc)
                 continue
-            kept[key] = (listed[key], isinstance(said, NoAnswer))
-            if not isinstance(said, NoAnswer) or all(skipped for _, skipped in kept.values()):
-                self._write(said, task, f"{key}.{_digest(listed[key])}")
-                deleted = False
-        if deleted:
-            self._write_what_is_left(kept, task, str(row["updated_at"]))
+            if read is None:
+                continue  # deleted a moment ago: the next look sees that
+            skipped = isinstance(read[0], NoAnswer)
+            lost = lost or (skipped and key in kept and not kept[key].skipped)
+            kept[key] = _Saw(listed[key][0], skipped, listed[key][1])
+            if not skipped or all(saw.skipped for saw in kept.values()):
+                self._write(*read, task)
+                self._keep_seen(name, kept)  # at once: a crash must not have it written down twice
+                lost = False
+        if lost:
+            self._write_what_is_left(kept, task, max(str(row["updated_at"]) for row in rows))
         if kept != seen:
-            self._keep_seen(task.id, kept)
+            self._keep_seen(name, kept)
         return unusable
 
-    def _write_what_is_left(self, kept: _Seen, task: Task, at: str) -> None:
+    def _write_what_is_left(self, kept: Mapping[int, _Saw], task: Task, at: str) -> None:
         """After a deletion: the newest answer of somebody else stands, else a skip, else nothing."""
-        left = [(when, key) for key, (when, skipped) in kept.items() if not skipped]
-        left = left or [(when, key) for key, (when, _) in kept.items()]
-        if left:
-            when, key = max(left)
-            self._write(self._read(key, task), task, f"{key}.{_digest(when)}.left")
-        else:
+        left = [(saw.when, key) for key, saw in kept.items() if not saw.skipped]
+        left = left or [(saw.when, key) for key, saw in kept.items()]
+        read = self._read(max(left)[1], task) if left else None
+        if read is not None:
+            self._write(*read, task)
+        elif not left:
             nobody = NoAnswer(task.sample_id, task.id, "", _NAME, datetime.fromisoformat(at), "withdrawn")
-            self._write(nobody, task, f"none.{_digest(at)}")
+            self._write(nobody, f"{_NOBODY}{_sha(at)}", task)
 
-    def _tell(self, key: int, when: str, task: Task, problem: DataError) -> list[Unusable]:
+    def _tell(self, key: int, when: str, row: int, problem: DataError) -> list[Unusable]:
         if (key, when) in self._told:
             return []
         self._told.add((key, when))
-        where = f"{self._client.url}/projects/{self._project.id}/data?task={task.id}"
+        where = f"{self._client.url}/projects/{self._project.id}/data?task={row}"
         return [Unusable(where, problem.reason)]
 
-    def _read(self, key: int, task: Task) -> Annotation | NoAnswer:
-        return self._said(self._client.get(f"/api/annotations/{key}/", "read an annotation"), task)
-
-    def _said(self, row: Mapping[str, Any], task: Task) -> Annotation | NoAnswer:
-        """Raises DataError for a result that cannot be read."""
-        author = self._author(row)
+    def _read(self, key: int, task: Task) -> tuple[Annotation | NoAnswer, str] | None:
+        """What an annotation says, with a digest of it; None for one that is gone. Raises DataError for a result that
+        cannot be read.
+        """
+        row = self._client.annotation(key)
+        if row is None:
+            return None
+        author, result, skipped = self._author(row), row.get("result"), bool(row.get("was_cancelled"))
         at = datetime.fromisoformat(str(row["updated_at"]))
-        if row.get("was_cancelled"):
-            return NoAnswer(task.sample_id, task.id, "", author, at, "skipped")
-        result = row.get("result")
+        digest = f"{key}.{_sha(json.dumps([skipped, result], sort_keys=True))}"
+        if skipped:
+            return NoAnswer(task.sample_id, task.id, "", author, at, "skipped"), digest
         regions = read_regions(result if isinstance(result, list) else [], task.size_hw)
         origin = Origin(OriginKind.HUMAN, author)
-        return Annotation(
+        said = Annotation(
             sample_id=task.sample_id,
             revision=0,
             instances=verdicts(task.instances, regions, origin, task=task.id),
@@ -141,9 +175,10 @@ class Collector:
             seconds=max(0.0, float(row.get("lead_time") or 0.0)),
             size_hw=task.size_hw,
         )
+        return said, digest
 
-    def _write(self, said: Annotation | NoAnswer, task: Task, digest: str) -> None:
-        """A crash may have come between the journal and what was seen: what is there already is not written again."""
+    def _write(self, said: Annotation | NoAnswer, digest: str, task: Task) -> None:
+        """Unless it is what was last written down for its task."""
         if self._newest.get(task.id) == digest:
             return
         if isinstance(said, NoAnswer):
@@ -153,33 +188,37 @@ class Collector:
         self._newest[task.id] = digest
         self._number += 1
 
+    def _is_open(self, name: str) -> bool:
+        return self._newest.get(name, _NOBODY).startswith(_NOBODY)
+
     def _close_the_vanished(self, listed: set[str], now: datetime) -> None:
-        """A task that was deleted will not be answered. What was said in one that had an answer stands."""
-        for name, path in self._known.items():
-            if name not in listed and not self._seen(name):
-                task = read_task(path)
-                self._write(NoAnswer(task.sample_id, task.id, "", _NAME, now, "skipped"), task, "deleted")
+        """A task that was deleted will not be answered. What was said in one that had an answer stands.
 
-    # --- what is remembered -------------------------------------------------------------------------------
-
-    @cached_property
-    def _names(self) -> dict[int, str]:
-        return self._client.users()
+        A listing in pages may miss a row while people delete others: each is looked for by itself before.
+        """
+        for name in [name for name in self._known if name not in listed and self._is_open(name)]:
+            task = read_task(self._known[name])
+            key = f"{self._project.key}/{task.round}/{task.sample_id}"
+            if next(self._client.tasks(self._project.id, key=key), None) is None:
+                self._write(NoAnswer(task.sample_id, task.id, "", _NAME, now, "skipped"), "deleted", task)
 
     def _author(self, row: Mapping[str, Any]) -> str:
+        """The e-mail address of who has said it; where an account was deleted nobody is named."""
         by = row.get("completed_by")
         number = by.get("id") if isinstance(by, Mapping) else by
         if not isinstance(number, int):
-            raise BackendRejected(
-                "an annotation does not say whose it is", backend=_NAME, operation="read an annotation"
-            )
-        return self._names.get(number, f"user {number}")
+            return _NAME
+        if number not in self._people:
+            self._people = self._client.users()
+        return self._people.get(number, f"user {number}")
+
+    # --- what is remembered -------------------------------------------------------------------------------
 
     def _wants_sweep(self, now: datetime) -> bool:
         swept = self._state().get("swept")
-        if swept is None or now - datetime.fromisoformat(str(swept)) >= _SWEEP_EVERY:
+        if swept is None or abs(now - datetime.fromisoformat(str(swept))) >= _SWEEP_EVERY:
             return True
-        return all(self._seen(name) for name in self._known)
+        return not any(self._is_open(name) for name in self._known)
 
     def _last_look(self) -> datetime | None:
         newest = self._state().get("newest")
@@ -191,13 +230,14 @@ class Collector:
     def _remember(self, **more: str) -> None:
         atomic_write(self._work / "polled.json", json.dumps(self._state() | more, sort_keys=True).encode())
 
-    def _seen(self, task: str) -> _Seen:
-        rows = (read_json(self._work / "seen" / f"{task}.json") or {}).items()
-        return {int(key): (str(when), bool(skipped)) for key, (when, skipped) in rows}
+    def _seen(self, name: str) -> dict[int, _Saw]:
+        rows = (read_json(self._work / "seen" / f"{name}.json") or {}).items()
+        return {int(key): _Saw(str(when), bool(skipped), int(row)) for key, (when, skipped, row) in rows}
 
-    def _keep_seen(self, task: str, kept: _Seen) -> None:
-        atomic_write(self._work / "seen" / f"{task}.json", json.dumps(kept, sort_keys=True).encode())
+    def _keep_seen(self, name: str, kept: Mapping[int, _Saw]) -> None:
+        rows = {key: astuple(saw) for key, saw in kept.items()}
+        atomic_write(self._work / "seen" / f"{name}.json", json.dumps(rows, sort_keys=True).encode())
 
 
-def _digest(text: str) -> str:
+def _sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]

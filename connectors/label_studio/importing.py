@@ -1,8 +1,8 @@
 """Tasks for people: images that Label Studio can show, and the machine's masks on them; each exactly once.
 
 Before a task is made its key is looked for, and after an answer that was lost again: `maskloop_key` in the task's data
-names workspace, round and sample. Two tasks with one key, made by hand perhaps, are one task here: the one that
-somebody has worked on, else the older.
+names workspace, round and sample. Where a slow server finished an import that nobody waited for any more, there are two
+tasks with one key. They are one task here: what people say in either counts, and neither is deleted.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from pydantic import BaseModel, ConfigDict, Field
 from connectors.label_studio.client import Client
 from connectors.label_studio.convert import prediction
 from connectors.label_studio.labeling_config import Tags
-from connectors.label_studio.project import Project
+from connectors.label_studio.project import PREDICTIONS, Project
 from connectors.work_folder import atomic_write, read_json
 from pipeline.domain.records import Sample
-from pipeline.errors import BackendRejected, BackendUnavailable, ConfigError
+from pipeline.errors import BackendRejected, BackendUnavailable, ConfigError, ImageUnreadable
 from pipeline.ports import Resources, TaskItem
 
-__all__ = ["ImagesSettings", "Importer", "Uploaded", "model_version"]
+__all__ = ["ImagesSettings", "Importer", "Uploaded"]
 
 _MAX_TASKS = 500
 _MAX_BYTES = 20_000_000
 _ROUNDS = 3
 """How often missing tasks are looked for and made."""
-_SHOWN = {b"\xff\xd8\xff": ("jpg", "image/jpeg"), b"\x89PNG": ("png", "image/png")}
-"""How files begin that every browser shows, with their endings and kinds."""
+_JPEG = b"\xff\xd8\xff"
+_NOT_SHOWN = {".tif", ".tiff"}
 
 
 class Uploaded(BaseModel):
@@ -75,24 +75,28 @@ class Importer:
         self._images = images
         self._resources = resources
 
-    def submit(self, items: Sequence[TaskItem], tags: Tags) -> dict[str, int]:
-        """Sample id -> task number, for every item; new tasks are made in the order of the items.
+    def submit(self, items: Sequence[TaskItem], tags: Tags) -> None:
+        """When this returns there is a task for every item; new ones are made in the order of the items.
 
-        Raises ConfigError for an image outside `images.root`, BackendUnavailable if the server goes away and stays so.
+        Raises ConfigError for an image outside `images.root`, ImageUnreadable for one that is gone, BackendUnavailable
+        if the server goes away and stays so.
         """
         keys = {self._key(item): item for item in items}
-        for attempt in range(1, _ROUNDS + 1):
+        lost: BackendUnavailable | None = None
+        for attempt in range(_ROUNDS + 1):
             found = self._found(items)
             missing = [item for key, item in keys.items() if key not in found]
             if not missing:
-                return {item.sample.id: found[key] for key, item in keys.items()}
+                self._project.show_predictions()
+                return
+            if attempt == _ROUNDS:
+                break
             try:
                 self._make(missing, tags)
-            except BackendUnavailable:
-                # Perhaps they were made before the answer was lost: they are looked for again.
-                if attempt == _ROUNDS:
-                    raise
-        raise BackendRejected(
+                lost = None
+            except BackendUnavailable as exc:
+                lost = exc  # perhaps they were made before the answer was lost: they are looked for again
+        raise lost or BackendRejected(
             f"{len(missing)} tasks were imported, and are not there: were they deleted at once?",
             backend="label_studio",
             operation="import tasks",
@@ -101,19 +105,11 @@ class Importer:
     def _key(self, item: TaskItem) -> str:
         return f"{self._project.key}/{item.round}/{item.sample.id}"
 
-    def _found(self, items: Sequence[TaskItem]) -> dict[str, int]:
-        """Key -> task number."""
-        found: dict[str, int] = {}
-        worked_on: set[str] = set()
-        for number in sorted({item.round for item in items}):
-            prefix = f"{self._project.key}/{number}/"
-            for row in self._client.tasks(self._project.id, key=prefix, include="id,data,total_annotations"):
-                key, busy = str(row["data"].get("maskloop_key")), bool(row.get("total_annotations"))
-                if key not in found or (busy and key not in worked_on):
-                    found[key] = int(row["id"])
-                if busy:
-                    worked_on.add(key)
-        return found
+    def _found(self, items: Sequence[TaskItem]) -> set[str]:
+        """The keys of the tasks that are there, in the rounds of these items."""
+        prefixes = [f"{self._project.key}/{number}/" for number in sorted({item.round for item in items})]
+        rows = [row for prefix in prefixes for row in self._client.tasks(self._project.id, key=prefix)]
+        return {str(row["data"].get("maskloop_key")) for row in rows}
 
     def _make(self, items: Sequence[TaskItem], tags: Tags) -> None:
         for chunk in _chunks([self._row(item, tags) for item in items]):
@@ -126,12 +122,12 @@ class Importer:
             "maskloop_sample": item.sample.id,
             "maskloop_round": item.round,
             "maskloop_uncertainty": round(item.uncertainty.value, 4),
+            "maskloop_by": ", ".join(sorted({instance.origin.name for instance in item.instances})),
         }
-        version = model_version(item)
         score = 1.0 - item.uncertainty.value
         return {
             "data": data,
-            "predictions": [prediction(item.instances, tags, model_version=version, score=score)],
+            "predictions": [prediction(item.instances, tags, model_version=PREDICTIONS, score=score)],
         }
 
     # --- how images get there -----------------------------------------------------------------------------
@@ -140,6 +136,11 @@ class Importer:
         if isinstance(self._images, Uploaded):
             return self._uploaded(sample)
         inside = _below(sample.path, self._images.root)
+        if sample.path.suffix.lower() in _NOT_SHOWN:
+            raise ConfigError(
+                f"{sample.path}: browsers do not show such files; `images: {{kind: upload}}` converts them",
+                key="annotator.images.kind",
+            )
         if isinstance(self._images, _S3):
             return f"{self._images.prefix.rstrip('/')}/{inside.as_posix()}"
         if len(inside.parts) == 1:
@@ -152,24 +153,27 @@ class Importer:
         return f"/data/local-files/?d={quote(inside.as_posix())}"
 
     def _uploaded(self, sample: Sample) -> str:
-        """Sent once: where each image went is remembered, for every server on its own."""
+        """Sent once: where each image went is remembered."""
         path = self._resources.work / "uploads" / f"{sample.id}.json"
         known = read_json(path)
-        if known is None or known.get("at") != [self._client.url, self._project.id]:
-            content = sample.path.read_bytes()
-            kind = next((kind for start, kind in _SHOWN.items() if content.startswith(start)), None)
-            if kind is None:
-                content, kind = _png(self._resources, sample), ("png", "image/png")
-            address = self._client.upload(self._project.id, f"{sample.id[:16]}.{kind[0]}", content, kind[1])
-            known = {"at": [self._client.url, self._project.id], "address": address}
+        if known is None or known.get("project") != self._project.id:
+            content, ending, kind = self._picture(sample)
+            address = self._client.upload(self._project.id, f"{sample.id[:16]}.{ending}", content, kind)
+            known = {"project": self._project.id, "address": address}
             atomic_write(path, json.dumps(known).encode())
         return str(known["address"])
 
-
-def model_version(item: TaskItem) -> str:
-    """The name under which Label Studio keeps what the machine found: who made it."""
-    made_by = {instance.origin.name for instance in item.instances}
-    return f"round {item.round}: {', '.join(sorted(made_by)) or 'nothing found'}"[:250]
+    def _picture(self, sample: Sample) -> tuple[bytes, str, str]:
+        """Bytes, ending and kind: JPEG as it is, for browsers turn it upright; all else as the canonical frame."""
+        try:
+            content = sample.path.read_bytes()
+        except OSError as exc:
+            raise ImageUnreadable(f"cannot be read: {exc.strerror or exc}", path=sample.path) from exc
+        if content.startswith(_JPEG):
+            return content, "jpg", "image/jpeg"
+        with io.BytesIO() as file:
+            Pillow.fromarray(self._resources.read_image(sample)).save(file, "PNG")
+            return file.getvalue(), "png", "image/png"
 
 
 def _chunks(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
@@ -196,10 +200,3 @@ def _below(path: Path, root: Path) -> Path:
             key="annotator.images.root",
         )
     return real.relative_to(top)
-
-
-def _png(resources: Resources, sample: Sample) -> bytes:
-    """The canonical frame, for files that browsers do not show."""
-    with io.BytesIO() as file:
-        Pillow.fromarray(resources.read_image(sample)).save(file, "PNG")
-        return file.getvalue()

@@ -17,10 +17,21 @@ from connectors.label_studio.labeling_config import (
     read_config,
 )
 from connectors.work_folder import atomic_write, read_json
-from pipeline.errors import BackendRejected
+from pipeline.errors import BackendRejected, BackendUnavailable
 
-__all__ = ["BACKEND_TITLE", "BACKEND_USER", "SECRET_HEADER", "WEBHOOK_ACTIONS", "Project", "connect_backend"]
+__all__ = [
+    "BACKEND_TITLE",
+    "BACKEND_USER",
+    "PREDICTIONS",
+    "SECRET_HEADER",
+    "WEBHOOK_ACTIONS",
+    "Project",
+    "connect_backend",
+]
 
+PREDICTIONS = "found by maskloop"
+"""The model version of every prediction that is imported. People are shown one version, so it is one in all rounds; and
+not the backend's title, or Label Studio asks the backend again for every task that it has one for."""
 BACKEND_TITLE = "maskloop"
 BACKEND_USER = "maskloop"
 """The user name of the basic authentication with which Label Studio comes to the backend."""
@@ -53,18 +64,32 @@ class Project:
 
     @property
     def id(self) -> int:
-        """The number of the project that is there already. Raises BackendRejected if there is none."""
+        """The number of the project, once it is open. Raises BackendRejected before."""
         if self._row is None:
-            known = read_json(self._work / "project.json")
-            if known is None or known.get("url") != self._client.url:
-                raise BackendRejected("no project was opened yet", backend=_NAME, operation="open the project")
-            return int(known["id"])
+            raise _rejected("no project was opened yet")
         return int(self._row["id"])
 
-    @property
-    def is_known(self) -> bool:
+    def reopen(self) -> bool:
+        """Open the project that this workspace worked in before; False if there is none.
+
+        Raises BackendRejected if it is gone, is another one now, or the settings name another one now.
+        """
         known = read_json(self._work / "project.json")
-        return self._row is not None or (known is not None and known.get("url") == self._client.url)
+        if self._row is not None or known is None:
+            return self._row is not None
+        if known.get("wanted") != self._wanted:
+            raise _rejected(
+                f"this workspace's tasks are in project {known['id']} ({known.get('wanted')!r:.60}), and "
+                f"annotator.project says {self._wanted!r:.60}: put it back, or begin another workspace"
+            )
+        row = self._client.project(int(known["id"]))
+        if row.get("created_at") != known.get("created_at"):
+            raise _rejected(
+                f"project {known['id']} at {self._client.url} is not the one that this workspace's tasks are in: put "
+                "annotator.url right, or begin another workspace"
+            )
+        self._row = row
+        return True
 
     def open(self) -> Tags:
         """Find the project, or make it; and the tags of its labelling configuration.
@@ -72,33 +97,31 @@ class Project:
         One that is there is taken as it is, so that nobody's configuration is overwritten. Raises BackendRejected,
         with what to change, for one in which masks or clicks would not work.
         """
+        row = self._row if self.reopen() else self._find() or self._make()
+        if row is None:
+            raise _rejected("it is not there")
+        problems = config_problems(str(row.get("label_config", "")), self._classes)
+        if problems:
+            raise _rejected(
+                f"project {row['id']} ({row.get('title')!r:.60}) does not fit: {'; '.join(problems)}. Change its "
+                "labelling interface, or name another project (annotator.project)"
+            )
         if self._row is None:
-            row = self._find()
-            if row is None:
-                row = self._make()
-            problems = config_problems(str(row.get("label_config", "")), self._classes)
-            if problems:
-                raise BackendRejected(
-                    f"project {row['id']} ({row.get('title')!r:.60}) does not fit: {'; '.join(problems)}. Change its "
-                    "labelling interface, or name another project (annotator.project)",
-                    backend=_NAME,
-                    operation="open the project",
-                )
-            kept = {"id": row["id"], "url": self._client.url}
+            kept = {"id": row["id"], "created_at": row.get("created_at"), "wanted": self._wanted}
             atomic_write(self._work / "project.json", json.dumps(kept).encode())
             self._row = row
-        return read_config(str(self._row["label_config"]))
+        return read_config(str(row["label_config"]))
 
-    def show_predictions(self, model_version: str) -> None:
-        """Let people see the predictions of this version.
+    def show_predictions(self) -> None:
+        """Let people see what was imported, once something was.
 
-        Label Studio would otherwise show those of the backend, which it names when one is connected, and ask it again
-        about every task that is opened.
+        Label Studio would otherwise show what the backend answers, which it names when one is connected, and ask it
+        again about every task that is opened.
         """
-        if self._row is not None and self._row.get("model_version") != model_version:
-            change = {"model_version": model_version, "show_collab_predictions": True}
+        if self._row is not None and self._row.get("model_version") != PREDICTIONS:
+            change = {"model_version": PREDICTIONS, "show_collab_predictions": True}
             self._client.change(f"/api/projects/{self.id}/", change, "choose what people are shown")
-            self._row["model_version"] = model_version
+            self._row["model_version"] = PREDICTIONS
 
     def serve_local_files(self, folder: Path) -> None:
         """Let the server give out images in `folder`, which it must see at the same path."""
@@ -121,16 +144,13 @@ class Project:
         self._served.add(folder)
 
     def _find(self) -> dict[str, Any] | None:
-        known = read_json(self._work / "project.json")
-        if known is not None and known.get("url") == self._client.url:
-            return self._client.project(int(known["id"]))
         if isinstance(self._wanted, int):
             return self._client.project(self._wanted)
         found = self._client.projects(self._wanted)
         return self._client.project(int(found[0]["id"])) if found else None
 
     def _make(self) -> dict[str, Any]:
-        """Made once: whose answer was lost is found by its title when it is looked for again."""
+        """Made once: one whose answer was lost is found by its title."""
         body = {
             "title": str(self._wanted),
             "label_config": labeling_config(self._classes),
@@ -139,7 +159,13 @@ class Project:
             "show_collab_predictions": True,
             "sampling": "Sequential sampling",
         }
-        return dict(self._client.create("/api/projects/", body, "make the project"))
+        try:
+            return dict(self._client.create("/api/projects/", body, "make the project"))
+        except BackendUnavailable:
+            found = self._find()
+            if found is None:
+                raise
+            return found
 
 
 def connect_backend(client: Client, project: int, url: str, secret: str | None) -> None:
@@ -166,6 +192,10 @@ def connect_backend(client: Client, project: int, url: str, secret: str | None) 
             operation="connect the backend",
         ) from exc
     _mend_webhook(client, project, f"{url}/webhook", secret)
+
+
+def _rejected(message: str) -> BackendRejected:
+    return BackendRejected(message, backend=_NAME, operation="open the project")
 
 
 def _mend_webhook(client: Client, project: int, url: str, secret: str | None) -> None:
