@@ -25,6 +25,7 @@ from connectors.label_studio.credentials import TOKEN
 from connectors.label_studio.importing import ImagesSettings, Importer, Uploaded
 from connectors.label_studio.project import Project, connect_backend
 from connectors.tasks import Tasks, task_of
+from connectors.work_folder import atomic_write
 from pipeline.errors import ConfigError
 from pipeline.ports import Annotator, Collected, NoAnswer, Resources, TaskItem, Unusable
 
@@ -91,6 +92,8 @@ class _LabelStudio:
         if self._settings.output == "polygon" and tags.polygon is not None:
             tags = replace(tags, brush=None)
         self._importer.submit(items, tags)
+        where = f"{self._client.url}/projects/{self._project.id}/data\n"
+        atomic_write(self._resources.work / "README.txt", where.encode())  # what the waiting run tells
         tasks = {item.sample.id: task_of(item) for item in items}
         known = self._tasks.known()
         for task in tasks.values():

@@ -129,7 +129,8 @@ def _say_waiting(number: int, opened: Workspace, config: Path, annotator: str, *
     lines = [f"waiting for people: {missing} of round {number}'s {asked} tasks are unanswered ({annotator})"]
     guide = opened.root / "work" / f"annotators-{annotator}" / "README.txt"
     if guide.is_file():
-        lines.append(f"  how to answer:   {short(guide)}")
+        first = guide.read_text(encoding="utf-8").partition("\n")[0]
+        lines.append(f"  how to answer:   {first if first.startswith(('http://', 'https://')) else short(guide)}")
     if not watching:
         lines += [f"  then go on:      pipeline run {config}", f"  or keep waiting: pipeline run {config} --watch"]
     click.echo("\n".join(lines), err=True)
