@@ -103,7 +103,8 @@ def case_of(project: Project, number: int) -> Case:
         if missed and wrong:
             shown, right = min(wrong, key=lambda pair: mask_of(pair[0]).iou(mask_of(pair[1])))
             largest = max(missed, key=lambda one: mask_of(one).area_px)
-            return Case(int(task.id), task.sample_id, task.size_hw, task.instances, largest, shown, mask_of(right))
+            found = next(int(row["id"]) for row in rows if row["data"]["maskloop_sample"] == task.sample_id)
+            return Case(found, task.sample_id, task.size_hw, task.instances, largest, shown, mask_of(right))
     raise AssertionError(
         "no task has both an object that was missed and a mask that is wrong: choose another seed"
     )
