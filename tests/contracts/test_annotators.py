@@ -1,7 +1,8 @@
 """What every annotator promises. A new file in the folder is tested without an edit here.
 
 Peers that need something absent, a server for one, are skipped with what they say they need. A peer that waits
-for people has somebody in `tests/fakes/answers_<kind>.py`: `answer(work)` answers whatever is asked.
+for people has somebody in `tests/fakes/answers_<kind>.py`: `answer(work)` answers whatever is asked, and `settings()`,
+if it is there, are the settings of a peer that cannot do without.
 """
 
 from __future__ import annotations
@@ -63,14 +64,14 @@ class Answered:
 
 
 def build(module: Any, work: Path) -> Annotator:
+    name = f"tests.fakes.answers_{module.__name__.rpartition('.')[2]}"
+    somebody = importlib.import_module(name) if importlib.util.find_spec(name) is not None else None
     try:
-        annotator: Annotator = module.build(module.Settings(), resources(work, TRUTH))
+        settings = module.Settings(**getattr(somebody, "settings", dict)())
+        annotator: Annotator = module.build(settings, resources(work, TRUTH))
     except (BackendUnavailable, ConfigError, ValidationError) as exc:
         pytest.skip(f"{module.__name__} cannot be built here: {exc}")
-    somebody = f"tests.fakes.answers_{module.__name__.rpartition('.')[2]}"
-    if importlib.util.find_spec(somebody) is not None:
-        return Answered(annotator, importlib.import_module(somebody).answer, work)
-    return annotator
+    return annotator if somebody is None else Answered(annotator, somebody.answer, work)
 
 
 @pytest.fixture
