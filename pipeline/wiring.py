@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -30,13 +30,16 @@ from pipeline.domain.records import Sample
 from pipeline.domain.rounds import ModelRef
 from pipeline.errors import ConfigError, MissingExtra, UnknownPeer, WeightsUnavailable
 from pipeline.events import Emit, silent
-from pipeline.formats.image import read_frame
+from pipeline.formats.image import decode_image, read_frame
 from pipeline.ports import Annotator, Detector, Executor, Resources, Segmenter, Trainer
 from pipeline.segmenting.careful import CarefulSegmenter
 from pipeline.segmenting.cleaning import MaskSettings
 from pipeline.segmenting.stored import StoredSegmenter
 from pipeline.store.encodings import EncodingStore
 from pipeline.store.workspace import Workspace
+
+if TYPE_CHECKING:
+    from connectors.label_studio.backend.services import Services
 
 __all__ = [
     "FAMILIES",
@@ -47,6 +50,7 @@ __all__ = [
     "is_workspace",
     "list_family",
     "load_config",
+    "open_backend",
     "open_house",
     "open_segmenter",
     "peer_module",
@@ -362,3 +366,53 @@ def open_house(
 
     opened = Workspace.open(config.workspace, emit=emit, now=_now)
     return config, opened, House(config, opened, folder=path.absolute().parent, now=_now, emit=emit)
+
+
+def open_backend(
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    workspace: Path | None = None,
+    run_command: tuple[str, ...] = (),
+    local_files: Path | None = None,
+    allowed: Sequence[str] = (),
+    private: Sequence[str] = (),
+    emit: Emit = silent,
+) -> Services:
+    """What Label Studio's backend needs of the project at `path`; the segmenter's weights are loaded now.
+
+    Where the annotator is `label_studio`, Label Studio's address and token are known by it, and its folder of local
+    files is `local_files`, if none is given. `run_command` starts the next round. Raises as `open_house`, and what
+    building the segmenter raises.
+    """
+    from connectors.label_studio.backend.services import Services
+    from pipeline.live import Live
+
+    config, opened, house = open_house(path, overrides, workspace=workspace, emit=emit)
+    live = Live(config, opened, house)
+    studio, folder, polygons = None, local_files, False
+    if config.annotator.kind == "label_studio":
+        module, settings = checked_peer("annotator", config.annotator.kind, config.annotator.settings)
+        studio = module.client_of(settings)
+        images = cast(Any, settings).images
+        polygons = cast(Any, settings).output == "polygon"
+        if folder is None and images.kind == "local_files":
+            folder = images.root
+    return Services(
+        classes=config.project.classes,
+        segmenter=house.segmenter,
+        propose=live.propose,
+        model_version=live.model_version,
+        sample_of=live.sample_of,
+        read_image=house.read_image,
+        decode_image=lambda data: decode_image(data).image,
+        queue=live.queue,
+        now=_now,
+        polygons=polygons,
+        run_command=run_command,
+        jobs=opened.root / "work" / "backend",
+        local_files=folder,
+        studio=studio,
+        allowed=tuple(allowed),
+        private=tuple(private),
+    )

@@ -59,6 +59,10 @@ class Client:
             sleep=sleep,
         )
 
+    def authorization(self, stale: str | None = None) -> str:
+        """The header of that name, for who fetches images itself; `stale` is one that was just refused."""
+        return self.credentials.header(self._caller, stale)
+
     # --- what there is ------------------------------------------------------------------------------------
 
     def version(self) -> str:

@@ -9,7 +9,7 @@ import os
 
 import click
 
-from pipeline.cli import export, init, listing, run, segment, serve_segmenter, status, verify
+from pipeline.cli import export, init, listing, run, segment, serve, serve_segmenter, status, verify
 from pipeline.cli.common import HouseGroup
 
 __all__ = ["main"]
@@ -38,6 +38,7 @@ for command in (
     listing.list_,
     export.export,
     verify.verify,
+    serve.serve,
     serve_segmenter.serve_segmenter,
 ):
     main.add_command(command)

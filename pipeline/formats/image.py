@@ -24,7 +24,7 @@ from PIL import Image as Pillow
 from pipeline.domain.geometry import Image
 from pipeline.errors import ImageUnreadable
 
-__all__ = ["MIN_SIDE_PX", "Decoded", "png_bytes", "read_frame", "read_image"]
+__all__ = ["MIN_SIDE_PX", "Decoded", "decode_image", "png_bytes", "read_frame", "read_image"]
 
 MIN_SIDE_PX = 8
 """Smaller pictures hold nothing that could be outlined: tracking pixels, icons, damage."""
@@ -71,7 +71,11 @@ def read_image(path: Path, *, max_pixels: int = 100_000_000) -> Decoded:
     The header is judged before a pixel is decoded, and the whole file is decoded, so that a truncated one is
     found. Raises ImageUnreadable with the reason.
     """
-    data = _read_bytes(path, max_pixels)
+    return decode_image(_read_bytes(path, max_pixels), path=path, max_pixels=max_pixels)
+
+
+def decode_image(data: bytes, *, path: Path | None = None, max_pixels: int = 100_000_000) -> Decoded:
+    """As `read_image`, of a file's bytes that came another way; `path` is told in errors."""
     try:
         with _opened(data, path) as picture:
             _check_header(picture, path, max_pixels)
@@ -131,7 +135,7 @@ def _read_bytes(path: Path, max_pixels: int) -> bytes:
     return data
 
 
-def _opened(data: bytes, path: Path) -> Pillow.Image:
+def _opened(data: bytes, path: Path | None) -> Pillow.Image:
     """The picture with only its header read, by what the content is and not by what the name says."""
     for signature, opener in _OPENERS:
         if signature.match(data):
@@ -140,7 +144,7 @@ def _opened(data: bytes, path: Path) -> Pillow.Image:
     raise ImageUnreadable(f"not JPEG, PNG, WEBP, BMP or TIFF, but {content}", path=path)
 
 
-def _check_header(picture: Pillow.Image, path: Path, max_pixels: int) -> None:
+def _check_header(picture: Pillow.Image, path: Path | None, max_pixels: int) -> None:
     width, height = picture.size
     if width * height > max_pixels:
         raise ImageUnreadable(

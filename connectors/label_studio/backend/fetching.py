@@ -110,7 +110,9 @@ class Fetcher:
         address = self._address(origin, kind)
         stale = None
         for _ in range(2):
-            authorization = self._studio.header(stale) if kind == "studio" and self._studio is not None else None
+            authorization = (
+                self._studio.authorization(stale) if kind == "studio" and self._studio is not None else None
+            )
             status, told = self._sent(url, origin, address, authorization, until)
             if status != 401 or authorization is None:
                 break

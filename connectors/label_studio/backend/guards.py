@@ -14,13 +14,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from connectors.label_studio.project import BACKEND_USER, SECRET_HEADER
 from connectors.serving.secrets import host_of, is_loopback
 from connectors.serving.work import Refusal
 
-__all__ = ["OPEN", "SECRET_HEADER", "USER", "Door"]
+__all__ = ["OPEN", "Door"]
 
-USER = "maskloop"
-SECRET_HEADER = "X-Maskloop-Secret"  # noqa: S105  # the header's name
 OPEN = frozenset({"/", "/health"})
 _WEBHOOK = "/webhook"
 
@@ -31,7 +30,7 @@ class Door:
     def __init__(self, app: ASGIApp, secret: str | None) -> None:
         self._app = app
         self._secret = secret.encode() if secret is not None else None
-        self._basic = base64.b64encode(f"{USER}:{secret}".encode()) if secret is not None else b""
+        self._basic = base64.b64encode(f"{BACKEND_USER}:{secret}".encode()) if secret is not None else b""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = self._refusal(Request(scope)) if scope["type"] == "http" else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -152,7 +153,10 @@ class Served:
                 raise Refusal(413, "TooLarge", f"{len(context.result)} prompts: send {most}", limit=most)
             if context is not None and len(asked.tasks) != 1:
                 raise Refusal(422, "BadFormat", "clicks are of one task")
-            return asked, _configured(asked.label_config)
+            tags = _configured(asked.label_config)
+            if self._services.polygons and tags.polygon is not None:
+                tags = replace(tags, brush=None)
+            return asked, tags
 
     def _clicked(self, asked: Predict, context: Context, tags: Tags, timings: Timings) -> bytes:
         [task] = asked.tasks

@@ -21,8 +21,8 @@ class Studio(Protocol):
 
     url: str
 
-    def header(self, stale: str | None = None) -> str:
-        """The Authorization header; `stale` is one that was just refused."""
+    def authorization(self, stale: str | None = None) -> str:
+        """The header of that name; `stale` is one that was just refused."""
         ...
 
 
@@ -34,7 +34,8 @@ class Services:
     order; a name is a sample's id, or the SHA-256 of the image's file. `sample_of` is None for an id that is unknown,
     `read_image` gives a sample's canonical frame, and `decode_image` that of a file's bytes: both raise
     ImageUnreadable. `queue` are the samples that people will see next, first first. `model_version` names what
-    `propose` asks at the moment. `run_command` starts the next round; `jobs` is the folder of what it says.
+    `propose` asks at the moment. With `polygons` masks are sent as polygons, where the project has those.
+    `run_command` starts the next round; `jobs` is the folder of what it says.
 
     `local_files` is the only folder that `/data/local-files/` addresses reach. `studio` is Label Studio, whose own
     addresses are asked with its token. Of other origins (`https://host[:port]`) those in `allowed` are asked if their
@@ -50,6 +51,7 @@ class Services:
     decode_image: Callable[[bytes], Image]
     queue: Callable[[], Sequence[Sample]]
     now: Callable[[], datetime]
+    polygons: bool = False
     run_command: tuple[str, ...] = ()
     jobs: Path | None = None
     local_files: Path | None = None
