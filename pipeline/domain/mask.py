@@ -18,6 +18,7 @@ from pycocotools import mask as coco_mask
 
 from pipeline.domain.contours import clip_ring, trace
 from pipeline.domain.geometry import Box, SizeHW
+from pipeline.domain.run_lengths import canonical, runs_of, unpacked
 from pipeline.errors import DataError, ShapeMismatch
 
 __all__ = ["Bitmap", "Mask", "Polygon", "mask_iou"]
@@ -53,21 +54,7 @@ class Mask:
         height, width = size_hw
         if left < 0 or top < 0 or left + crop.shape[1] > width or top + crop.shape[0] > height:
             raise ShapeMismatch(f"a crop of {crop.shape} at row {top}, column {left} leaves an image of {size_hw}")
-        padded = np.zeros((crop.shape[1], crop.shape[0] + 2), dtype=np.int8)
-        padded[:, 1:-1] = crop.T
-        steps = np.diff(padded, axis=1)
-        offsets = (left + np.arange(crop.shape[1]))[:, None] * height + top
-        positions = np.arange(crop.shape[0] + 1)[None, :] + offsets
-        starts, ends = positions[steps == 1], positions[steps == -1]
-        if len(starts) == 0:
-            return Mask.empty(size_hw)
-        # A run to the bottom of a column goes on at the top of the next: one run to COCO.
-        apart = starts[1:] != ends[:-1]
-        starts, ends = starts[np.r_[True, apart]], ends[np.r_[apart, True]]
-        edges = np.empty(2 * len(starts) + 2, dtype=np.int64)
-        edges[0], edges[1:-1:2], edges[2:-1:2], edges[-1] = 0, starts, ends, height * width
-        runs = np.diff(edges)
-        return Mask.from_runs((runs if runs[-1] else runs[:-1]).tolist(), size_hw)
+        return Mask._packed(runs_of(crop, left, top, size_hw), size_hw)
 
     @staticmethod
     def empty(size_hw: SizeHW) -> Mask:
@@ -84,7 +71,12 @@ class Mask:
             raise ShapeMismatch(
                 f"runs cover {sum(runs)} pixels, but height x width {size_hw} needs {size_hw[0] * size_hw[1]}"
             )
-        encoded = coco_mask.frPyObjects({"counts": _canonical(runs), "size": list(size_hw)}, *size_hw)
+        return Mask._packed(np.array(canonical(runs), dtype=np.int64), size_hw)
+
+    @staticmethod
+    def _packed(runs: npt.NDArray[np.int64], size_hw: SizeHW) -> Mask:
+        """From canonical runs. An array, because a list costs ten times the packing."""
+        encoded = coco_mask.frPyObjects({"counts": runs, "size": list(size_hw)}, *size_hw)
         return Mask(bytes(encoded["counts"]), size_hw)
 
     @staticmethod
@@ -93,7 +85,7 @@ class Mask:
 
         Raises ShapeMismatch if the runs do not cover exactly height x width, DataError if they cannot be read.
         """
-        return Mask.from_runs(_decompress(counts), size_hw)
+        return Mask.from_runs(unpacked(counts), size_hw)
 
     @staticmethod
     def from_polygons(polygons: Sequence[npt.ArrayLike], size_hw: SizeHW) -> Mask:
@@ -195,40 +187,3 @@ def mask_iou(first: Sequence[Mask], second: Sequence[Mask]) -> npt.NDArray[np.fl
         return np.zeros((len(first), len(second)))
     table = coco_mask.iou([m.rle for m in first], [m.rle for m in second], [0] * len(second))
     return np.asarray(table, dtype=np.float64)
-
-
-def _canonical(runs: Sequence[int]) -> list[int]:
-    """The same pixels without empty runs but a first one: equal masks get equal bytes."""
-    kept: list[int] = []
-    value_of_last = 1
-    for index, run in enumerate(runs):
-        value = index % 2
-        if run == 0 and index > 0:
-            continue
-        if kept and value == value_of_last:
-            kept[-1] += run
-        else:
-            kept.append(run)
-            value_of_last = value
-    return kept
-
-
-def _decompress(counts: bytes | str) -> list[int]:
-    """COCO's compressed string as runs: 5 bits a character, differences against the last run but one."""
-    runs: list[int] = []
-    value = shift = 0
-    text = counts.encode("ascii", "replace") if isinstance(counts, str) else counts
-    for character in text:
-        bits = character - 48
-        if not 0 <= bits < 64 or shift > 40:
-            raise DataError("run-length string holds a character that COCO does not use")
-        value |= (bits & 0x1F) << shift
-        shift += 5
-        if not bits & 0x20:
-            if bits & 0x10:
-                value -= 1 << shift
-            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-            value = shift = 0
-    if shift:
-        raise DataError("run-length string ends in the middle of a number")
-    return runs
