@@ -82,13 +82,8 @@ def draft_of(task: Task) -> Saved | None:
 
 
 def containing(regions: Sequence[Standing], click: Click) -> Standing | None:
-    """The smallest region under the click. One that only memory has, and that a click began, is not clicked again
-    where it is already: a positive click there means that it was turned down, and asks anew."""
-    under = [
-        region
-        for region in regions
-        if _holds(region.mask, click) and (region.saved or region.box is not None or not click.positive)
-    ]
+    """The smallest region under the click."""
+    under = [region for region in regions if _holds(region.mask, click) and not _turned_down(region, click)]
     return min(under, key=lambda region: (region.mask.area_px, region.id), default=None)
 
 
@@ -105,7 +100,9 @@ def covered(regions: Sequence[Standing], answer: Mask, click: Click) -> Standing
     best, most = None, _COVERED
     for region in sorted(regions, key=lambda region: region.id):
         box = region.mask.box
-        if box is None or _distance(region.mask, click) > max(box.width, box.height):
+        if box is None or _turned_down(region, click):
+            continue
+        if _distance(region.mask, click) > max(box.width, box.height):
             continue
         share = region.mask.intersection(answer).area_px / region.mask.area_px
         if share > most or (best is None and share >= most):
@@ -152,6 +149,12 @@ def _is_newer(answer: LastAnswer, shown: Saved | None, draft: Saved | None, now:
         if any(row.get("id") == answer.first for row in draft.result):
             return True
     return (shown is None or answer.at > shown.at) and now - answer.at <= _UNSAVED
+
+
+def _turned_down(region: Standing, click: Click) -> bool:
+    """A positive click where an answer to a click lies already, which nobody has saved: the answer was not accepted,
+    and is asked for anew. What a rectangle began may be pending, and is refined."""
+    return not region.saved and region.box is None and click.positive and _holds(region.mask, click)
 
 
 def _holds(mask: Mask, click: Click) -> bool:
