@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any
+from email import message_from_bytes
+from typing import Any, cast
 from uuid import uuid4
 
 from starlette.applications import Starlette
-from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -121,9 +121,8 @@ class _Answers:
         number = request.path_params["id"]
         answer: dict[str, Any] = {"annotation_count": 0, "prediction_count": 0, "file_upload_ids": []}
         if request.headers.get("content-type", "").startswith("multipart/"):
-            async with request.form() as form:
-                files = [one for one in form.values() if isinstance(one, UploadFile)]
-                made = [self._state.upload(number, one.filename or "", await one.read()) for one in files]
+            files = _files(request.headers["content-type"], await request.body())
+            made = [self._state.upload(number, name, content) for name, content in files]
             answer |= {"file_upload_ids": [row["id"] for row in made], "task_count": len(made)}
             return JSONResponse(answer, 201)
         rows = await request.json()
@@ -150,7 +149,10 @@ class _Answers:
         if request.method == "DELETE":
             self._state.delete_task(number)
             return Response(status_code=204)
-        return JSONResponse(self._state.shown(self._state.row(self._state.tasks, number), []))
+        task = self._state.shown(self._state.row(self._state.tasks, number), [])
+        people = {row["id"]: {"id": row["id"], "email": row["email"]} for row in self._state.users}
+        task["annotations"] = [{**one, "completed_by": people[one["completed_by"]]} for one in task["annotations"]]
+        return JSONResponse(task)
 
     async def annotations(self, request: Request) -> Response:
         number = request.path_params["id"]
@@ -195,6 +197,13 @@ class _Answers:
     async def data(self, request: Request) -> Response:
         content = self._state.files.get(request.url.path)
         return _error(404, "Not found.") if content is None else Response(content, media_type="image/png")
+
+
+def _files(content_type: str, body: bytes) -> list[tuple[str, bytes]]:
+    """Names and contents of the files in a form."""
+    form = message_from_bytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body)
+    parts = [part for part in form.walk() if not part.is_multipart()]
+    return [(part.get_filename() or "", cast(bytes, part.get_payload(decode=True))) for part in parts]
 
 
 def _page(request: Request, rows: list[Any]) -> tuple[list[Any], bool]:

@@ -14,7 +14,6 @@ PERSONAL_TOKEN = "eyFake.refresh.token"
 LEGACY_TOKEN = "f" * 40
 USER = "person@example.org"
 DOCUMENT_ROOT = "/srv/images"
-_SIMPLE = (str, int, float, bool, type(None))
 
 Row = dict[str, Any]
 
@@ -66,9 +65,13 @@ class State:
         return table[number]
 
     def add(self, table: dict[int, Row], row: Row) -> Row:
-        number, now = next(self._ids), self.now()
-        table[number] = {"id": number, **row, "created_at": now, "updated_at": now}
+        number = next(self._ids)
+        table[number] = {"id": number, **row}
         return table[number]
+
+    def add_timed(self, table: dict[int, Row], row: Row) -> Row:
+        now = self.now()
+        return self.add(table, {**row, "created_at": now, "updated_at": now})
 
     # --- projects and tasks ---------------------------------------------------------------------------------
 
@@ -83,7 +86,7 @@ class State:
             "show_collab_predictions": True,
             "sampling": "Sequential sampling",
         }
-        return self.add(self.projects, {**defaults, **wanted})
+        return self.add(self.projects, {**defaults, **wanted, "created_at": self.now()})
 
     def change_project(self, number: int, wanted: Row) -> Row:
         project, version = self.row(self.projects, number), wanted.get("model_version")
@@ -109,7 +112,7 @@ class State:
         for row in rows:
             predictions = [{"id": next(self._ids), **one} for one in row.get("predictions", [])]
             task = {"data": row["data"], "predictions": predictions, "drafts": [], "project": project}
-            made.append(int(self.add(self.tasks, task)["id"]))
+            made.append(int(self.add_timed(self.tasks, task)["id"]))
         return made
 
     def find(self, project: int, filters: list[Row]) -> list[Row]:
@@ -144,7 +147,7 @@ class State:
     def annotate(self, task: int, wanted: Row, by: int = 1) -> Row:
         self.row(self.tasks, task)
         defaults = {"result": [], "was_cancelled": False, "lead_time": None, "ground_truth": False}
-        made = self.add(self.annotations, {**defaults, **wanted, "task": task, "completed_by": by})
+        made = self.add_timed(self.annotations, {**defaults, **wanted, "task": task, "completed_by": by})
         self._touch(task)
         return made
 
@@ -162,7 +165,6 @@ class State:
     def draft(self, task: int, wanted: Row) -> Row:
         made = {"id": next(self._ids), "user": USER, "result": [], **wanted, "task": task, "annotation": None}
         self.row(self.tasks, task)["drafts"].append(made)
-        self._touch(task)
         return made
 
     def _touch(self, task: int) -> None:
