@@ -6,6 +6,7 @@ Every peer module offers
 - `Settings`, a frozen pydantic model with `extra="forbid"`,
 - `REQUIRES`, the packages it needs beyond the core: extra -> import names, `{"ultralytics": ("torch",)}`,
 - perhaps `lacks()`, what else this machine has not, in words for `pipeline list`,
+- perhaps `checks(settings, resources)`, an iterator of `Check` for `pipeline doctor`, which changes nothing,
 - `build(settings, resources)`; heavy imports happen in there. Detectors take two more:
   `build(settings, resources, *, model=None, confidence=None)`: a trained model instead of the settings' weights,
   and another confidence floor, for evaluation.
@@ -29,6 +30,7 @@ from pipeline.domain.rounds import ModelRef, Uncertainty
 
 __all__ = [
     "Annotator",
+    "Check",
     "Collected",
     "Detector",
     "Embedder",
@@ -93,6 +95,16 @@ class Unusable:
 
     what: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that `pipeline doctor` looked at, what it found, and what to do about it if it is not right."""
+
+    name: str
+    state: Literal["ok", "warning", "failed"]
+    found: str
+    remedy: str = ""
 
 
 @dataclass(frozen=True)

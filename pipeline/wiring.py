@@ -13,7 +13,7 @@ import os
 import pkgutil
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -31,7 +31,7 @@ from pipeline.domain.rounds import ModelRef
 from pipeline.errors import ConfigError, MissingExtra, UnknownPeer, WeightsUnavailable
 from pipeline.events import Emit, silent
 from pipeline.formats.image import decode_image, read_frame
-from pipeline.ports import Annotator, Detector, Executor, Resources, Segmenter, Trainer
+from pipeline.ports import Annotator, Check, Detector, Executor, Resources, Segmenter, Trainer
 from pipeline.segmenting.careful import CarefulSegmenter
 from pipeline.segmenting.cleaning import MaskSettings
 from pipeline.segmenting.stored import StoredSegmenter
@@ -253,12 +253,32 @@ class House:
 
         Raises MissingExtra for a package that is not installed, WeightsUnavailable for a weights file.
         """
-        for family in FAMILIES:
-            if getattr(self._config, family, None) is not None:
-                _, settings = self._peer(family)
-                weights = getattr(settings, "weights", None)
-                if isinstance(weights, str):
-                    self._find_weights(weights)
+        for family in self.families:
+            self.weights(family)
+
+    @property
+    def families(self) -> list[str]:
+        """Those of which the configuration chooses a peer."""
+        return [family for family in FAMILIES if getattr(self._config, family, None) is not None]
+
+    def kind(self, family: str) -> str:
+        """The chosen peer's name."""
+        return str(getattr(self._config, family).kind)
+
+    def weights(self, family: str) -> tuple[Path, str | None] | None:
+        """The file that the chosen peer's settings name, and the SHA-256 that they demand; None if they name none.
+
+        Raises MissingExtra and WeightsUnavailable, ConfigError among them.
+        """
+        _, settings = self._peer(family)
+        name = getattr(settings, "weights", None)
+        return (self._find_weights(name), getattr(settings, "sha256", None)) if isinstance(name, str) else None
+
+    def checks(self, family: str) -> Iterator[Check]:
+        """What the chosen peer itself has to say for `pipeline doctor`: most have nothing. Raises what it raises."""
+        module, settings = self._peer(family)
+        if hasattr(module, "checks"):
+            yield from module.checks(settings, self._resources(family, self.kind(family)))
 
     def _peer(self, family: str) -> tuple[Any, BaseModel]:
         """The chosen peer's module and settings. Raises ConfigError, MissingExtra among them."""
