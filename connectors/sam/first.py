@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from connectors.promptable.frame import Square
 from connectors.promptable.network import Arrays, Asked, Told
+from connectors.sam.decoding import MaskDecoding
 
 __all__ = ["SQUARE", "SamNetwork"]
 
@@ -25,13 +26,13 @@ class SamNetwork:
 
         self.encoder = model.image_encoder
         self._prompts = model.prompt_encoder
-        self._masks = model.mask_decoder
+        self._masks = MaskDecoding(model.mask_decoder)
         self._device = next(model.parameters()).device
         with torch.inference_mode():
             self._position: Any = self._prompts.get_dense_pe()
 
     def decode(self, arrays: Arrays, asked: Asked, *, multimask: bool) -> Told:
-        """All prompts in one call."""
+        """Without priors one image stands for all prompts."""
         import torch
 
         with torch.inference_mode():
@@ -42,11 +43,11 @@ class SamNetwork:
                 points=points, boxes=self._tensor(asked.boxes), masks=self._tensor(asked.priors)
             )
             logits, ious = self._masks(
-                image_embeddings=self._tensor(arrays["embedding"][None]),
-                image_pe=self._position,
-                sparse_prompt_embeddings=sparse,
-                dense_prompt_embeddings=dense,
-                multimask_output=multimask,
+                self._tensor(arrays["embedding"][None]),
+                self._position,
+                sparse,
+                dense if asked.priors is not None else dense[:1],
+                multimask=multimask,
             )
             return Told(logits.float().cpu().numpy(), ious.float().cpu().numpy())
 

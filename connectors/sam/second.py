@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from connectors.promptable.network import Arrays, Asked, Told
+from connectors.sam.decoding import MaskDecoding
 
 __all__ = ["MEMORY", "Sam2Network", "image_parts"]
 
@@ -54,25 +55,24 @@ class Sam2Network:
 
         self.encoder = _pyramid(parts)
         self._prompts = parts.sam_prompt_encoder
-        self._masks = parts.sam_mask_decoder
+        self._masks = MaskDecoding(parts.sam_mask_decoder)
         self._device = next(parts.parameters()).device
         with torch.inference_mode():
             self._position: Any = self._prompts.get_dense_pe()
 
     def decode(self, arrays: Arrays, asked: Asked, *, multimask: bool) -> Told:
-        """All prompts in one call; a box is two points to this decoder, and comes first."""
+        """A box is two points to this decoder, and comes first. Without priors one image stands for all prompts."""
         import torch
 
         with torch.inference_mode():
             sparse, dense = self._prompts(points=self._points(asked), boxes=None, masks=self._tensor(asked.priors))
-            logits, ious, _, _ = self._masks(
-                image_embeddings=self._tensor(arrays["embedding"][None]),
-                image_pe=self._position,
-                sparse_prompt_embeddings=sparse,
-                dense_prompt_embeddings=dense,
-                multimask_output=multimask,
-                repeat_image=len(sparse) > 1,
-                high_res_features=[self._tensor(arrays[name][None]) for name in ("finest", "fine")],
+            logits, ious = self._masks(
+                self._tensor(arrays["embedding"][None]),
+                self._position,
+                sparse,
+                dense if asked.priors is not None else dense[:1],
+                multimask=multimask,
+                finer=[self._tensor(arrays[name][None]) for name in ("finest", "fine")],
             )
             # As the published predictor does: what comes back as a prior stays within what was learned.
             logits = logits.float().clamp(-_LARGEST, _LARGEST)
