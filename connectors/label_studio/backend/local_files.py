@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -23,22 +24,18 @@ def open_below(root: Path, path: str) -> int:
     target = Path(os.path.realpath(folder / path.lstrip("/")))
     if not target.is_relative_to(folder) or target == folder:
         raise ImageUnreadable("its path leaves the folder of local files")
-    here = -1
-    try:
-        here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        *folders, name = target.relative_to(folder).parts
-        for part in folders:
-            here = _stepped(here, part, os.O_DIRECTORY)
-        here = _stepped(here, name, os.O_NONBLOCK)
-        if not stat.S_ISREG(os.fstat(here).st_mode):
-            raise ImageUnreadable("not a regular file")
-    except OSError as exc:
-        _closed(here)
-        raise ImageUnreadable(f"its file cannot be read: {exc.strerror}") from exc
-    except ImageUnreadable:
-        _closed(here)
-        raise
-    return here
+    *folders, name = target.relative_to(folder).parts
+    with contextlib.ExitStack() as closing:
+        try:
+            here = _step(folder, None, os.O_DIRECTORY, closing)
+            for part in folders:
+                here = _step(part, here, os.O_DIRECTORY, closing)
+            file = _step(name, here, os.O_NONBLOCK, closing)
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise ImageUnreadable("not a regular file")
+            return os.dup(file)
+        except OSError as exc:
+            raise ImageUnreadable(f"its file cannot be read: {exc.strerror}") from exc
 
 
 def read_below(root: Path, path: str, *, most: int) -> bytes:
@@ -50,14 +47,8 @@ def read_below(root: Path, path: str, *, most: int) -> bytes:
     return data
 
 
-def _stepped(here: int, part: str, flags: int) -> int:
-    """One step down; the folder that it is in is closed."""
-    try:
-        return os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flags, dir_fd=here)
-    finally:
-        os.close(here)
-
-
-def _closed(descriptor: int) -> None:
-    if descriptor >= 0:
-        os.close(descriptor)
+def _step(part: str | Path, folder: int | None, flags: int, closing: contextlib.ExitStack) -> int:
+    """One step down from an open folder; what is opened is closed in the end."""
+    descriptor = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flags, dir_fd=folder)
+    closing.callback(os.close, descriptor)
+    return descriptor
