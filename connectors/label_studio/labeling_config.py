@@ -39,6 +39,13 @@ _TOOLS = {
     "PolygonLabels": "polygon",
 }
 """A control's tag -> the word for it here."""
+_CAPTIONS = {
+    "keypoint": "Smart key point: click",
+    "rectangle": "Smart rectangle: drag",
+    "brush": "Brush",
+    "polygon": "Polygon",
+}
+"""The tools in the order in which people see them."""
 _ASK = ("keypoint", "rectangle")
 """The tools that ask the backend."""
 _STEPS = """\
@@ -81,12 +88,17 @@ def labeling_config(classes: Sequence[str]) -> str:
     The first ten labels of the smart key points have the keys 1 to 0. Built as a tree: a class may be called anything.
     """
     view = ET.Element("View")
-    ET.SubElement(
-        view, "Image", name="image", value="$image", zoom="true", zoomControl="true", rotateControl="false"
-    )
+    image = {"name": "image", "value": "$image", "zoom": "true", "zoomControl": "true", "rotateControl": "false"}
+    ET.SubElement(view, "Image", {**image, "defaultZoom": "auto"})
     smart, drawn = {"smart": "true", "smartonly": "true"}, {"smart": "false"}
-    for tag, word in _TOOLS.items():
-        control = ET.SubElement(view, tag, {"name": word, "toName": "image", **(smart if word in _ASK else drawn)})
+    groups = ET.SubElement(view, "View", style="display: flex; flex-wrap: wrap; gap: 0 2.5em")
+    for word, caption in _CAPTIONS.items():
+        group = ET.SubElement(groups, "View")
+        ET.SubElement(group, "Header", value=caption, size="5")
+        tag = next(tag for tag, of in _TOOLS.items() if of == word)
+        control = ET.SubElement(
+            group, tag, {"name": word, "toName": "image", **(smart if word in _ASK else drawn)}
+        )
         for number, name in enumerate(classes):
             label = ET.SubElement(control, "Label", value=name, background=_COLOURS[number % len(_COLOURS)])
             if word == "keypoint" and number < len(_KEYS):

@@ -111,7 +111,7 @@ class Editor:
         self.choose_label(tool, label)
 
     def choose_label(self, tool: Literal["key-point-tool", "rectangle-tool"], label: str) -> None:
-        row = {"key-point-tool": 1, "rectangle-tool": 2}[tool]  # the tags' order in the labelling configuration
+        row = {"key-point-tool": 0, "rectangle-tool": 1}[tool]  # the tags' order in the labelling configuration
         self.page.locator(".lsf-labels").nth(row).get_by_text(label, exact=True).click()
 
     def click(self, x: float, y: float, *, negative: bool = False, inside: bool = False) -> Said:

@@ -99,7 +99,9 @@ def case_of(project: Project, number: int) -> Case:
         truth = [one for one in workspace.ledger.samples.truth(task.sample_id) or () if one.mask is not None]
         missed = [one for one in truth if sum(mask_of(one).intersection(mask).area_px for mask in masks) == 0]
         pairs = [(one, other) for one in task.instances if one.mask for other in truth if one.label == other.label]
-        wrong = [(a, b) for a, b in pairs if 0.4 < mask_of(a).iou(mask_of(b)) < 0.97]
+        wrong = [
+            (a, b) for a, b in pairs if 0.4 < mask_of(a).iou(mask_of(b)) < 0.97 and surplus_of(a, b) is not None
+        ]
         if missed and wrong:
             shown, right = min(wrong, key=lambda pair: mask_of(pair[0]).iou(mask_of(pair[1])))
             largest = max(missed, key=lambda one: mask_of(one).area_px)
@@ -108,6 +110,12 @@ def case_of(project: Project, number: int) -> Case:
     raise AssertionError(
         "no task has both an object that was missed and a mask that is wrong: choose another seed"
     )
+
+
+def surplus_of(wrong: Instance, right: Instance) -> Click | None:
+    """Where to take something away, if that is what the mask needs most."""
+    click = next_click(mask_of(wrong).bitmap(), mask_of(right).bitmap())
+    return click if click is not None and not click.positive else None
 
 
 def mask_of(instance: Instance) -> Mask:
@@ -155,18 +163,19 @@ def add_an_object(editor: Editor, case: Case) -> None:
 
 
 def correct_an_object(editor: Editor, case: Case) -> Mask:
-    """A click where the machine's mask is most wrong: it is replaced in place."""
+    """A Ctrl + Alt + click where the machine's mask is most wrong: it is replaced in place."""
     before = mask_of(case.wrong)
     click = next_click(before.bitmap(), case.right.bitmap())
     assert click is not None
+    assert not click.positive
     editor.choose(POINT, case.wrong.label)
-    said = editor.click(click.x + 0.5, click.y + 0.5, negative=not click.positive, inside=not click.positive)
+    said = editor.click(click.x + 0.5, click.y + 0.5, negative=True, inside=True)
     region = answered(said, case.size_hw)
     editor.shot("4-corrected")
     assert region.id == case.wrong.id, "the machine's own region is edited"
     assert region.mask is not None
     assert region.mask != before
-    assert region.mask.bitmap()[click.y, click.x] == click.positive
+    assert not region.mask.bitmap()[click.y, click.x]
     editor.accept()
     return region.mask
 
