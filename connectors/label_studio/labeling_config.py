@@ -88,13 +88,13 @@ def labeling_config(classes: Sequence[str]) -> str:
     The first ten labels of the smart key points have the keys 1 to 0. Built as a tree: a class may be called anything.
     """
     view = ET.Element("View")
-    image = {"name": "image", "value": "$image", "zoom": "true", "zoomControl": "true", "rotateControl": "false"}
-    ET.SubElement(view, "Image", {**image, "defaultZoom": "auto"})
     smart, drawn = {"smart": "true", "smartonly": "true"}, {"smart": "false"}
-    groups = ET.SubElement(view, "View", style="display: flex; flex-wrap: wrap; gap: 0 2.5em")
+    groups = ET.SubElement(
+        view, "View", style="display: flex; flex-wrap: wrap; gap: 0 2.5em; margin-bottom: 0.5em"
+    )
     for word, caption in _CAPTIONS.items():
         group = ET.SubElement(groups, "View")
-        ET.SubElement(group, "Header", value=caption, size="5")
+        ET.SubElement(group, "Header", value=caption, size="6")
         tag = next(tag for tag, of in _TOOLS.items() if of == word)
         control = ET.SubElement(
             group, tag, {"name": word, "toName": "image", **(smart if word in _ASK else drawn)}
@@ -103,6 +103,9 @@ def labeling_config(classes: Sequence[str]) -> str:
             label = ET.SubElement(control, "Label", value=name, background=_COLOURS[number % len(_COLOURS)])
             if word == "keypoint" and number < len(_KEYS):
                 label.set("hotkey", _KEYS[number])
+    ET.SubElement(
+        view, "Image", name="image", value="$image", zoom="true", zoomControl="true", rotateControl="false"
+    )
     ET.indent(view)
     return ET.tostring(view, encoding="unicode")
 

@@ -56,7 +56,7 @@ class Said:
 
 @contextmanager
 def browser_page(profile: Path) -> Iterator[Page]:
-    """A window of 1440 x 900 with a fresh profile in the folder `profile`."""
+    """A window of 1440 x 1150 with a fresh profile in the folder `profile`."""
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
             profile,
@@ -64,7 +64,7 @@ def browser_page(profile: Path) -> Iterator[Page]:
             headless=True,
             ignore_default_args=["--headless"],
             args=_FLAGS,
-            viewport={"width": 1440, "height": 900},
+            viewport={"width": 1440, "height": 1150},
         )
         try:
             yield context.pages[0]
