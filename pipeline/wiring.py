@@ -410,14 +410,7 @@ def open_backend(
 
     config, opened, house = open_house(path, overrides, workspace=workspace, emit=emit)
     live = Live(config, opened, house)
-    studio, folder, polygons = None, local_files, False
-    if config.annotator.kind == "label_studio":
-        module, settings = checked_peer("annotator", config.annotator.kind, config.annotator.settings)
-        studio = module.client_of(settings)
-        images = cast(Any, settings).images
-        polygons = cast(Any, settings).output == "polygon"
-        if folder is None and images.kind == "local_files":
-            folder = images.root
+    studio, folder, polygons = _studio(config.annotator)
     return Services(
         classes=config.project.classes,
         segmenter=house.segmenter,
@@ -431,8 +424,19 @@ def open_backend(
         polygons=polygons,
         run_command=run_command,
         jobs=opened.root / "work" / "backend",
-        local_files=folder,
+        local_files=local_files or folder,
         studio=studio,
         allowed=tuple(allowed),
         private=tuple(private),
     )
+
+
+def _studio(chosen: PeerConfig) -> tuple[Any, Path | None, bool]:
+    """Label Studio itself, its folder of local files, and whether masks go there as polygons: what an annotator
+    `label_studio` knows of it, and nothing of any other."""
+    if chosen.kind != "label_studio":
+        return None, None, False
+    module, settings = checked_peer("annotator", chosen.kind, chosen.settings)
+    told = cast(Any, settings)
+    folder = told.images.root if told.images.kind == "local_files" else None
+    return module.client_of(settings), folder, told.output == "polygon"
