@@ -7,6 +7,7 @@ ways: brush masks, with holes and parts, and boxes. A polygon has no holes, and 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -38,6 +39,8 @@ _KINDS: Mapping[str, Literal["brush", "polygon", "rectangle", "keypoint"]] = {
 _PART = "~"
 """Between an object's id and the number of one of its polygons."""
 _MAX_POINTS = 100_000
+_FARTHEST = 1e6
+"""Percent: beyond that is no place, however far people drag a region over the edge."""
 
 
 @dataclass(frozen=True)
@@ -172,22 +175,39 @@ def _region(
         raise ShapeMismatch(f"it is of an image of height x width {(height, width)}, the image is {size_hw}")
     if row.get("image_rotation") or 0:
         raise BadFormat(f"its image was turned by {row['image_rotation']!r:.10} degrees: turn it back and update")
-    labels = value[str(row["type"])]
-    if not isinstance(labels, list) or not labels or not isinstance(labels[0], str):
-        raise BadFormat("it has no label")
-    score = row.get("score")
     positive = row.get("is_positive", value.get("positive"))
     return Region(
-        id=str(row["id"]),
-        label=labels[0],
+        id=_name(row),
+        label=_label(value.get(str(row["type"]))),
         kind=kind,
         mask=_mask(value, kind, size_hw),
         box=_box(value, size_hw) if kind == "rectangle" else None,
         point_xy=_pixel(value["x"], value["y"], size_hw) if kind == "keypoint" else None,
         positive=positive if isinstance(positive, bool) else None,
-        score=float(score) if isinstance(score, (int, float)) else None,
+        score=float(row["score"]) if _is_number(row.get("score")) else None,
         origin=row["origin"] if isinstance(row.get("origin"), str) else None,
     )
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    name = row.get("id")
+    if not isinstance(name, str) or not name:
+        raise BadFormat("it has no id")
+    return name
+
+
+def _label(labels: Any) -> str:
+    """An object is of one class. The editor leaves the list out where somebody took the label away."""
+    if not isinstance(labels, list) or not labels or not isinstance(labels[0], str):
+        raise BadFormat("it has no label: choose one and update")
+    if len(labels) > 1:
+        raise BadFormat(f"it has {len(labels)} labels: choose one and update")
+    return labels[0]
+
+
+def _is_number(value: Any) -> bool:
+    """Finite, and not so large an integer that no float can hold it."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _mask(value: Mapping[str, Any], kind: str, size_hw: SizeHW) -> Mask | None:
@@ -205,9 +225,9 @@ def _mask(value: Mapping[str, Any], kind: str, size_hw: SizeHW) -> Mask | None:
 
 
 def _pixel(x: Any, y: Any, size_hw: SizeHW) -> tuple[float, float]:
-    """From percent. Raises BadFormat for what is no finite number."""
+    """From percent. Raises BadFormat for what is no number, or no place in or near an image."""
     for number in (x, y):
-        if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+        if not _is_number(number) or abs(number) > _FARTHEST:
             raise BadFormat(f"{number!r:.20} is no coordinate")
     return x * size_hw[1] / 100, y * size_hw[0] / 100
 

@@ -31,6 +31,9 @@ _LONGEST = 2**16
 _CHUNK = 2**16
 """Bytes whose records are looked for at once: what bounds the memory."""
 
+_MOST_BITS = 3 + 16 + _WORD
+"""Of a record for one element: no code spends more on any."""
+
 _Ints = npt.NDArray[np.int64]
 
 
@@ -38,8 +41,10 @@ def encode_rle(bitmap: npt.NDArray[Any]) -> bytes:
     """`(h, w)` of bool, or of uint8 as alpha, as Label Studio's own encoder writes it, byte for byte.
 
     Every channel holds the value, so that no run is shorter than four. Raises ShapeMismatch for another shape, an
-    empty one or another type.
+    empty one, one of 2**30 pixels or more, whose number the format cannot hold, or another type.
     """
+    if bitmap.size * _CHANNELS >= 2**32:
+        raise ShapeMismatch(f"a brush mask cannot have {bitmap.size} pixels, only fewer than {2**30}")
     if bitmap.ndim != 2 or bitmap.size == 0 or bitmap.dtype not in (np.bool_, np.uint8):
         raise ShapeMismatch(f"a brush mask is bool or uint8 (h, w), not {bitmap.dtype} {bitmap.shape}")
     flat = np.ascontiguousarray(bitmap).reshape(-1)
@@ -58,7 +63,8 @@ def encode_rle(bitmap: npt.NDArray[Any]) -> bytes:
 def decode_rle(rle: Sequence[int] | bytes, size_hw: SizeHW) -> npt.NDArray[np.uint8]:
     """The alpha channel, `uint8 (h, w)`, of an image of `size_hw`.
 
-    Nothing larger than the code itself is allocated before its number of elements was found to be that of the image.
+    Nothing larger than the code itself is allocated before its number of elements was found to be that of the image,
+    and nothing at all for a code longer than any of that image. What follows the last element is not looked at.
     Raises ShapeMismatch for a mask of another size, BadFormat for anything that is no such code.
     """
     data = _bytes_of(rle)
@@ -74,6 +80,8 @@ def decode_rle(rle: Sequence[int] | bytes, size_hw: SizeHW) -> npt.NDArray[np.ui
             f"a brush mask holds {elements} values, an image of height x width {size_hw} has "
             f"{size_hw[0] * size_hw[1] * _CHANNELS}"
         )
+    if data.size * 8 > _HEADER_BITS + elements * _MOST_BITS + 16:
+        raise BadFormat(f"a brush mask of {elements} values has {data.size} bytes: no code is that long")
     padded = np.concatenate([data, np.zeros(8, dtype=np.uint8)])
     starts = _starts(padded, data.size * 8, widths)
     repeated, lengths, bodies = _records(padded, starts, widths)

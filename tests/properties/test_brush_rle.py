@@ -125,6 +125,30 @@ def test_the_number_of_values_is_checked_before_anything_is_made() -> None:
         decode_rle(bomb, (64, 64))
 
 
+def test_a_code_longer_than_any_of_its_image_is_refused() -> None:
+    code = encode_rle(np.ones((2, 2), bool))
+    assert decode_rle(code + bytes(40), (2, 2)).all()
+    with pytest.raises(BadFormat, match="no code is that long"):
+        decode_rle(code + bytes(100), (2, 2))
+
+
+def test_the_longest_code_of_an_image_is_read() -> None:
+    """Every element a record of its own, its length written in 16 bits."""
+    values = np.random.default_rng(8).integers(0, 256, 4 * 30).tolist()
+    bits = f"{len(values):032b}{7:05b}0010001101111111" + "".join(
+        f"0110000000000000000{one:08b}" for one in values
+    )
+    bits += "0" * (-len(bits) % 8)
+    code = int(bits, 2).to_bytes(len(bits) // 8, "big")
+    assert decode_rle(code, (5, 6)).reshape(-1).tolist() == values[3::4]
+
+
+def test_more_pixels_than_the_format_counts_are_refused() -> None:
+    wide = np.broadcast_to(np.zeros(1, dtype=bool), (2**15, 2**15))
+    with pytest.raises(ShapeMismatch, match="1073741824 pixels"):
+        encode_rle(wide)
+
+
 @pytest.mark.parametrize("code", [[], [1, 2], "text", [1.5] * 20, [300] * 20, [-1] * 20, [None] * 20, {"a": 1}])
 def test_what_is_no_list_of_bytes_is_refused(code: object) -> None:
     with pytest.raises(DataError, match="brush mask"):

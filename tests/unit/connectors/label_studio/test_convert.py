@@ -28,6 +28,7 @@ from pipeline.errors import BadFormat, ShapeMismatch
 
 SIZE = (60, 80)
 TAGS = read_config(labeling_config(["coin", "ring"]))
+KEYPOINT = {"x": 1, "y": 1, "keypointlabels": ["coin"]}
 POLYGONS = replace(TAGS, brush=None)
 MODEL, PERSON = Origin(OriginKind.MODEL, "model"), Origin(OriginKind.HUMAN, "ada@example.org")
 
@@ -107,6 +108,12 @@ def test_a_turned_rectangle_is_the_box_around_it(rotation: float, box: tuple[flo
     assert tuple(region.box) == pytest.approx(box)
 
 
+@pytest.mark.parametrize("score", [10**400, float("nan"), "0.5", True, None])
+def test_a_score_that_is_none_is_left_out(score: object) -> None:
+    assert read_regions([row("keypointlabels", KEYPOINT, score=score)], SIZE)[0].score is None
+    assert read_regions([row("keypointlabels", KEYPOINT, score=0.5)], SIZE)[0].score == 0.5
+
+
 def test_rows_of_other_kinds_and_copies_of_masks_are_left_out() -> None:
     code = brush_row(Region("r1", "ring", "brush", SQUARE), TAGS)["value"]["rle"]
     copy = row("keypointlabels", {"format": "rle", "rle": code, "keypointlabels": ["ring"]})
@@ -115,15 +122,17 @@ def test_rows_of_other_kinds_and_copies_of_masks_are_left_out() -> None:
     )
 
 
-KEYPOINT = {"x": 1, "y": 1, "keypointlabels": ["coin"]}
-
-
 @pytest.mark.parametrize(
     ("bad", "error", "reason"),
     [
         (row("keypointlabels", KEYPOINT, original_width=81), ShapeMismatch, "'r1'.*the image is"),
         (row("keypointlabels", KEYPOINT, image_rotation=90), BadFormat, "turned by 90 degrees: turn it back"),
-        (row("keypointlabels", {"x": 1, "y": 1}), BadFormat, "KeyError"),
+        (row("keypointlabels", {"x": 1, "y": 1}), BadFormat, "no label: choose one"),
+        (row("keypointlabels", {**KEYPOINT, "keypointlabels": ["a", "b"]}), BadFormat, "2 labels: choose one"),
+        (row("keypointlabels", {"x": 1, "keypointlabels": ["coin"]}), BadFormat, "KeyError: 'y'"),
+        (row("keypointlabels", KEYPOINT, id=None), BadFormat, "no id"),
+        (row("keypointlabels", {**KEYPOINT, "x": 1e308}), BadFormat, "no coordinate"),
+        (row("keypointlabels", {**KEYPOINT, "x": 10**400}), BadFormat, "no coordinate"),
         (row("keypointlabels", {**KEYPOINT, "keypointlabels": []}), BadFormat, "no label"),
         (row("keypointlabels", {**KEYPOINT, "x": float("nan")}), BadFormat, "no coordinate"),
         (row("keypointlabels", {**KEYPOINT, "x": "5"}), BadFormat, "no coordinate"),
