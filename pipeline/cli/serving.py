@@ -46,7 +46,10 @@ def secret_for(host: str) -> str | None:
 def bound(host: str, port: int) -> socket.socket:
     """Before the weights are read: a port that is taken is told at once. Raises ConfigError."""
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        # asyncio does this only for sockets that it makes itself; without it every answer is 40 ms late.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listening
     except OSError as exc:
         raise ConfigError(
             f"cannot listen at {host}, port {port}: {exc.strerror or exc}; choose others", key="--host, --port"
