@@ -103,9 +103,8 @@ def labeling_config(classes: Sequence[str]) -> str:
             label = ET.SubElement(control, "Label", value=name, background=_COLOURS[number % len(_COLOURS)])
             if word == "keypoint" and number < len(_KEYS):
                 label.set("hotkey", _KEYS[number])
-    ET.SubElement(
-        view, "Image", name="image", value="$image", zoom="true", zoomControl="true", rotateControl="false"
-    )
+    image = {"zoom": "true", "zoomControl": "true", "rotateControl": "false", "defaultZoom": "auto"}
+    ET.SubElement(view, "Image", {"name": "image", "value": "$image", **image})
     ET.indent(view)
     return ET.tostring(view, encoding="unicode")
 
@@ -129,7 +128,8 @@ def read_config(xml: str) -> Tags:
         if word is None or word in names or name not in (control.get("toName") or "").split(","):
             continue
         names[word] = control.get("name") or ""
-        labels[word] = tuple(one.get("value") or "" for one in control.iter("Label"))
+        # What an answer holds is the alias, where there is one.
+        labels[word] = tuple(one.get("alias") or one.get("value") or "" for one in control.iter("Label"))
         if (control.get("smart") or "true").lower() != "false":
             smart.add(word)
     return Tags(
@@ -148,7 +148,7 @@ def config_problems(xml: str, classes: Sequence[str]) -> list[str]:
         tags = read_config(xml)
     except BadFormat as exc:
         return [exc.reason]
-    problems = []
+    problems = _habits(_parsed(xml), tags)
     if tags.brush is None and tags.polygon is None:
         problems.append("there is no <BrushLabels> and no <PolygonLabels>: masks have nowhere to go")
     for word, tag in (("keypoint", "KeyPointLabels"), ("rectangle", "RectangleLabels")):
@@ -167,6 +167,21 @@ def config_problems(xml: str, classes: Sequence[str]) -> list[str]:
                 "remove them, or name them under project.classes"
             )
     return problems
+
+
+def _habits(root: ET.Element, tags: Tags) -> list[str]:
+    """What a configuration lets people do, and nobody could read."""
+    problems = []
+    images = [one for one in root.iter() if one.tag == "Image"]
+    if len(images) > 1:
+        problems.append(f"there are {len(images)} <Image>, of which only {tags.image!r} is read: keep that one")
+    if (images[0].get("rotateControl") or "").lower() == "true":
+        problems.append('<Image> has rotateControl="true": remove it, masks on a turned picture cannot be read')
+    return problems + [
+        f'<{control.tag}> has choice="multiple": remove it, an object is of one class'
+        for control in root.iter()
+        if str(control.tag) in _TOOLS and control.get("choice") == "multiple"
+    ]
 
 
 def instructions(classes: Sequence[str]) -> str:

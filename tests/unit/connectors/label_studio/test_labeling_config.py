@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from connectors.label_studio.labeling_config import config_problems, instructions, labeling_config, read_config
 from pipeline.errors import BadFormat
@@ -48,6 +50,37 @@ def test_a_foreign_configuration_is_read() -> None:
     assert any('<KeyPointLabels> has smart="false"' in one for one in problems)
     assert any('there is no <RectangleLabels smart="true">' in one for one in problems)
     assert any("the brush labels lack 'dog'" in one for one in problems)
+    assert any("2 <Image>, of which only 'photo' is read" in one for one in problems)
+
+
+def test_an_alias_is_what_answers_hold() -> None:
+    labels = '<Label value="Pussycat" alias="cat"/><Label value="dog" alias=""/>'
+    xml = f'<View><Image name="i" value="$i"/><BrushLabels name="b" toName="i">{labels}</BrushLabels></View>'
+    assert read_config(xml).labels == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "problem"),
+    [
+        ('rotateControl="false"', 'rotateControl="true"', "turned picture"),
+        ("<BrushLabels ", '<BrushLabels choice="multiple" ', "one class"),
+    ],
+)
+def test_what_people_should_not_be_able_to_do_is_a_problem(before: str, after: str, problem: str) -> None:
+    xml = labeling_config(CLASSES).replace(before, after)
+    [found] = config_problems(xml, CLASSES)
+    assert problem in found
+    assert "remove it" in found
+
+
+@given(
+    st.lists(
+        st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="\ufffe\uffff"), min_size=1)
+    )
+)
+def test_classes_of_any_name_come_back(classes: list[str]) -> None:
+    tags = read_config(labeling_config(classes))
+    assert set(tags.labels_of.values()) == {tuple(classes)}
 
 
 def test_a_label_that_is_no_class_is_a_problem() -> None:
