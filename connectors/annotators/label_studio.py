@@ -23,13 +23,13 @@ from connectors.label_studio.client import Client
 from connectors.label_studio.collecting import Collector
 from connectors.label_studio.credentials import TOKEN
 from connectors.label_studio.importing import ImagesSettings, Importer, Uploaded
-from connectors.label_studio.project import Project, connect_backend
+from connectors.label_studio.project import SECRET, Project, connect_backend
 from connectors.tasks import Tasks, task_of
 from connectors.work_folder import atomic_write
 from pipeline.errors import ConfigError
-from pipeline.ports import Annotator, Collected, NoAnswer, Resources, TaskItem, Unusable
+from pipeline.ports import Annotator, Check, Collected, NoAnswer, Resources, TaskItem, Unusable
 
-__all__ = ["REQUIRES", "Settings", "build"]
+__all__ = ["REQUIRES", "Settings", "build", "checks"]
 
 REQUIRES: Mapping[str, tuple[str, ...]] = {"label-studio": ("httpx", "defusedxml")}
 
@@ -52,9 +52,11 @@ class Settings(BaseModel):
     timeout_s: Annotated[float, Field(gt=0, le=600)] = 60.0
 
 
-def build(settings: Settings, resources: Resources) -> Annotator:
-    """Raises ConfigError without a token. Nobody is asked anything yet."""
-    return _LabelStudio(settings, resources, client_of(settings))
+def build(settings: Settings, resources: Resources, *, client: Client | None = None) -> Annotator:
+    """`client` is by default that of the settings and the environment's token: ConfigError if there is none. Nobody is
+    asked anything yet.
+    """
+    return _LabelStudio(settings, resources, client or client_of(settings))
 
 
 def client_of(settings: Settings) -> Client:
@@ -68,6 +70,25 @@ def client_of(settings: Settings) -> Client:
     return Client(settings.url, token, timeout_s=settings.timeout_s)
 
 
+def checks(settings: Settings, resources: Resources) -> Iterator[Check]:
+    """For `pipeline doctor`: the way of a click from end to end. Raises BackendError if the server goes meanwhile."""
+    from connectors.label_studio.doctor.examination import studio_checks
+    from connectors.label_studio.doctor.patient import Patient
+
+    yield from studio_checks(
+        Patient(
+            url=settings.url.rstrip("/"),
+            wanted=_wanted(settings, resources),
+            classes=resources.classes,
+            images=settings.images,
+            backend=settings.backend,
+            work=resources.work,
+            token=os.environ.get(TOKEN),
+            secret=os.environ.get(SECRET) or None,
+        )
+    )
+
+
 class _LabelStudio:
     name = _NAME
 
@@ -75,9 +96,8 @@ class _LabelStudio:
         self._settings = settings
         self._resources = resources
         work = resources.work
-        title = settings.project if settings.project is not None else _title(resources.project)
         self._client = client
-        self._project = Project(client, work, title, resources.classes)
+        self._project = Project(client, work, _wanted(settings, resources), resources.classes)
         self._importer = Importer(client, self._project, settings.images, resources)
         self._tasks = Tasks(work / "tasks")
         self._journal = Journal(work / "answers")
@@ -109,12 +129,13 @@ class _LabelStudio:
 
     def _connect(self) -> None:
         if self._settings.backend is not None and not self._connected:
-            connect_backend(
-                self._client, self._project.id, self._settings.backend, os.environ.get("MASKLOOP_SECRET") or None
-            )
+            connect_backend(self._client, self._project.id, self._settings.backend, os.environ.get(SECRET) or None)
             self._connected = True
 
 
-def _title(name: str) -> str:
-    """Label Studio wants three characters or more, and 50 at most."""
+def _wanted(settings: Settings, resources: Resources) -> int | str:
+    """The project's number or title: Label Studio wants three characters or more, and 50 at most."""
+    name = resources.project
+    if settings.project is not None:
+        return settings.project
     return name[:50] if len(name) >= 3 else f"maskloop {name}"

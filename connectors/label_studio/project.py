@@ -23,6 +23,7 @@ __all__ = [
     "BACKEND_TITLE",
     "BACKEND_USER",
     "PREDICTIONS",
+    "SECRET",
     "SECRET_HEADER",
     "WEBHOOK_ACTIONS",
     "Project",
@@ -35,6 +36,8 @@ not the backend's title, or Label Studio asks the backend again for every task t
 BACKEND_TITLE = "maskloop"
 BACKEND_USER = "maskloop"
 """The user name of the basic authentication with which Label Studio comes to the backend."""
+SECRET = "MASKLOOP_SECRET"  # noqa: S105  # the variable's name
+"""The environment variable with what the backend and Label Studio share."""
 SECRET_HEADER = "X-Maskloop-Secret"  # noqa: S105  # the header's name
 WEBHOOK_ACTIONS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED", "TASKS_DELETED")
 
@@ -171,14 +174,16 @@ class Project:
 def connect_backend(client: Client, project: int, url: str, secret: str | None) -> None:
     """Let clicks in a project go to the backend at `url`, and what happens there be told to it, with the secret.
 
-    Label Studio makes the webhook by itself, and without any header: it is mended. Done again, it changes nothing.
-    Raises BackendRejected if Label Studio cannot reach the backend.
+    One of ours that was elsewhere before has moved. Label Studio makes the webhook by itself, and without any header:
+    it is mended. Done again, it changes nothing. Raises BackendRejected if Label Studio cannot reach the backend.
     """
     url = url.rstrip("/")
     body: dict[str, Any] = {"project": project, "url": url, "title": BACKEND_TITLE, "is_interactive": True}
     if secret is not None:
         body |= {"auth_method": "BASIC_AUTH", "basic_auth_user": BACKEND_USER, "basic_auth_pass": secret}
-    known = next((row for row in client.backends(project) if str(row.get("url", "")).rstrip("/") == url), None)
+    rows = {str(row.get("url", "")).rstrip("/"): row for row in client.backends(project)}
+    ours = (row for row in rows.values() if row.get("title") == BACKEND_TITLE)
+    known = rows.get(url) or next(ours, None)
     try:
         if known is None:
             client.create("/api/ml/", body, "connect the backend")
@@ -191,27 +196,30 @@ def connect_backend(client: Client, project: int, url: str, secret: str | None) 
             backend=_NAME,
             operation="connect the backend",
         ) from exc
-    _mend_webhook(client, project, f"{url}/webhook", secret)
+    before = str(known["url"]).rstrip("/") if known is not None else url
+    _mend_webhook(client, project, f"{url}/webhook", secret, before=f"{before}/webhook")
 
 
 def _rejected(message: str) -> BackendRejected:
     return BackendRejected(message, backend=_NAME, operation="open the project")
 
 
-def _mend_webhook(client: Client, project: int, url: str, secret: str | None) -> None:
+def _mend_webhook(client: Client, project: int, url: str, secret: str | None, *, before: str) -> None:
+    """The one at `url`; or the one of `before`, which goes there from now on."""
     wanted: dict[str, Any] = {
+        "url": url,
         "send_payload": True,
         "send_for_all_actions": False,
         "actions": list(WEBHOOK_ACTIONS),
         "headers": {SECRET_HEADER: secret} if secret is not None else {},
         "is_active": True,
     }
-    for row in client.webhooks(project):
-        if row.get("url") == url:
-            if not _equal(row, wanted):
-                client.change(f"/api/webhooks/{row['id']}/", wanted, "mend its webhook")
-            return
-    client.create("/api/webhooks/", {"project": project, "url": url, **wanted}, "add a webhook")
+    rows = {row.get("url"): row for row in client.webhooks(project)}
+    row = rows.get(url) or rows.get(before)
+    if row is None:
+        client.create("/api/webhooks/", {"project": project, **wanted}, "add a webhook")
+    elif not _equal(row, wanted):
+        client.change(f"/api/webhooks/{row['id']}/", wanted, "mend its webhook")
 
 
 def _equal(row: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

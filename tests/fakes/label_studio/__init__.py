@@ -31,6 +31,10 @@ class FakeLabelStudio:
             self._serving.stop()
             self._serving = None
 
+    @property
+    def is_away(self) -> bool:
+        return self._serving is None
+
     def back(self) -> None:
         if self._serving is None:
             self._serving = serving(self.faults, self._port)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ class _Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: bool = False
     late_s: float = 0.0
+    """Longer than a test's client waits."""
 
 
 FAULTS: Mapping[str, _Fault] = {
@@ -39,7 +40,7 @@ FAULTS: Mapping[str, _Fault] = {
     "a page with 200": _Fault(done=False, body=_PAGE, headers={"content-type": "text/html"}),
     "a page with 200 after the work": _Fault(done=True, body=_PAGE, headers={"content-type": "text/html"}),
     "half the JSON": _Fault(done=True, body=b"", headers={"content-type": "application/json"}),
-    "too late": _Fault(done=True, late_s=1.0),
+    "too late": _Fault(done=True, late_s=0.5),
     "token expired": _Fault(done=False, status=401, body=b'{"detail":"Token is expired"}'),
 }
 """By name. A connection that is refused needs a server that is away: see `FakeLabelStudio.away`."""
@@ -52,10 +53,9 @@ class Faults:
         self._app = app
         self._plans: list[tuple[str, str, list[str]]] = []
         self.seen: Counter[str] = Counter()
-        self.before: Callable[[str, str], None] = lambda method, path: None
 
     def plan(self, method: str, part: str, *kinds: str) -> None:
-        """The next requests of `method` with `part` in their path fail: one of `kinds` each, in this order."""
+        """The next requests of `method` with `part` in their address fail: one of `kinds` each, in this order."""
         unknown = set(kinds) - FAULTS.keys()
         if unknown:
             raise ValueError(f"no such faults: {unknown}")
@@ -70,10 +70,8 @@ class Faults:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        method, path = scope["method"], scope["path"]
-        self.seen[f"{method} {path}"] += 1
-        self.before(method, path)
-        fault = self._next(method, path)
+        self.seen[f"{scope['method']} {scope['path']}"] += 1
+        fault = self._next(scope["method"], f"{scope['path']}?{scope['query_string'].decode()}")
         if fault is None:
             await self._app(scope, receive, send)
             return
@@ -81,9 +79,9 @@ class Faults:
         await asyncio.sleep(fault.late_s)
         await _fail(fault, answer, send)
 
-    def _next(self, method: str, path: str) -> _Fault | None:
+    def _next(self, method: str, address: str) -> _Fault | None:
         for wanted, part, kinds in self._plans:
-            if kinds and wanted == method and part in path:
+            if kinds and wanted == method and part in address:
                 return FAULTS[kinds.pop(0)]
         return None
 
