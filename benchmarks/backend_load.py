@@ -1,8 +1,9 @@
 """Fifty people at once: `python -m benchmarks.backend_load [--people 50] [--requests 15000] [--quick] [--json]`.
 
 The backend stands in a process of its own, over pictures with a truth of their own (`benchmarks._load_scenes`).
-Scripted people click: every session is an object of one picture, begun by a click or by an edit of a mask that lacks a half,
-and every request holds all points so far. Each session is done by two people at about the same time. Held must be:
+Scripted people click: every session is an object of one picture, begun by a click or by an edit of a mask that lacks a
+half, and every request holds all points so far. Each session is done by two people at about the same time. Held must
+be:
 
     errors      no answer but 200                                                                       goal 0
     crossed     no mask that is not the truth of its own picture (IoU < 0.9), where asked alone it is   goal 0
@@ -15,9 +16,11 @@ and every request holds all points so far. Each session is done by two people at
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -112,18 +115,13 @@ def measure(people: int, requests: int, *, checked: int = 1000) -> Load:
     """`checked` requests are asked again of a fresh server, one after the other."""
     load, lock = Load(), threading.Lock()
     sessions = max(1, requests // (2 * POINTS))
-    with server() as (url, pid):
-        over = threading.Event()
-        watcher = threading.Thread(target=_watch, args=(url, pid, load, over), daemon=True)
-        watcher.start()
+    with server() as (url, pid), _watched(url, pid, load):
         begun = time.perf_counter()
         half = max(1, people // 2)
         with ThreadPoolExecutor(people) as crowd:
             turns = [range(person % half, sessions, half) for person in range(2 * half)]
             list(crowd.map(lambda turn: _person(url, turn, load, lock), turns))
         load.took_s = time.perf_counter() - begun
-        over.set()
-        watcher.join(30)
     with server() as (url, _), httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
         step = max(1, sessions * POINTS // checked)
         for index in range(0, sessions * POINTS, step):
@@ -197,15 +195,31 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _watch(url: str, pid: int, load: Load, over: threading.Event) -> None:
-    """Memory and health, ten times a second."""
+@contextmanager
+def _watched(url: str, pid: int, load: Load) -> Iterator[None]:
+    """Memory and health meanwhile, looked at by a process of its own, which waits for no thread of ours."""
+    command = [sys.executable, "-m", "benchmarks.backend_load", "--watch", url, str(pid)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        for line in process.communicate(timeout=30)[0].splitlines():
+            memory, seconds = line.split()
+            load.memory.append(int(memory))
+            load.health.append(float(seconds))
+
+
+def _watch(url: str, pid: int) -> None:
+    """Ten times a second, until Ctrl-C."""
     pages = os.sysconf("SC_PAGE_SIZE")
-    with httpx.Client(base_url=url, trust_env=False, timeout=10) as client:
-        while not over.wait(0.1):
-            load.memory.append(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * pages)
+    with contextlib.suppress(KeyboardInterrupt), httpx.Client(base_url=url, trust_env=False, timeout=10) as client:
+        while True:
+            memory = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * pages
             begun = time.perf_counter()
             client.get("/health").raise_for_status()
-            load.health.append(time.perf_counter() - begun)
+            print(memory, time.perf_counter() - begun)
+            time.sleep(0.1)
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
@@ -246,10 +260,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--requests", type=int, default=15_000)
     parser.add_argument("--quick", action="store_true", help="eight people, 400 requests")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--watch", nargs=2, metavar=("URL", "PID"), help=argparse.SUPPRESS)
     parser.add_argument("--serve", nargs=2, metavar=("PORT", "FOLDER"), help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
     if asked.serve:
         _serve(int(asked.serve[0]), Path(asked.serve[1]))
+        return
+    if asked.watch:
+        _watch(asked.watch[0], int(asked.watch[1]))
         return
     people, requests = (8, 400) if asked.quick else (asked.people, asked.requests)
     load = measure(people, requests)

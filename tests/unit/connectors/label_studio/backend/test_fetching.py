@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import threading
 import time
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from benchmarks._attacks import inside
 from connectors.label_studio.backend.fetching import Fetcher, origin_of
 from pipeline.errors import BackendUnavailable, ConfigError, ImageUnreadable
 
@@ -42,9 +44,10 @@ def site() -> Iterator[Site]:
             self.end_headers()
             self.wfile.write(told)
             if self.path == "/slow":
-                for _ in range(30):
-                    time.sleep(0.05)
-                    self.wfile.write(b"x")
+                with contextlib.suppress(OSError):  # who asks has had enough
+                    for _ in range(30):
+                        time.sleep(0.05)
+                        self.wfile.write(b"x")
 
         def log_message(self, *_: object) -> None:
             pass
@@ -119,45 +122,12 @@ def test_a_redirect_from_label_studio_leaves_the_token_behind(site: Site) -> Non
     assert [authorization for _, authorization, _ in site.asked] == [TOKEN, None]
 
 
-def canaries(port: int) -> list[str]:
-    """Addresses that lead to the canary at loopback's `port`, or would like to."""
-    names = [
-        "127.0.0.1", "127.1", "127.0.1", "0", "0.0.0.0", "2130706433", "0x7f000001", "0x7f.1", "017700000001",
-        "localhost", "LOCALHOST", "localhost.", "127.0.0.1.", "[::1]", "[::]", "[::ffff:127.0.0.1]",
-        "[0:0:0:0:0:ffff:7f00:1]", "[::ffff:7f00:1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "127.0.0.1%00.example",
-        "①②⑦.⓪.⓪.①", "ⓛⓞⓒⓐⓛⓗⓞⓢⓣ", "rebinding.example", "169.254.169.254", "[fe80::1]", "[fd00::1]", "10.0.0.1",
-        "192.168.0.1", "172.16.0.1", "100.64.0.1", "allowed.example@127.0.0.1", "127.0.0.1#@allowed.example",
-        "user:pw@127.0.0.1", "allowed.example\\@127.0.0.1", "127.0.0.1\\.allowed.example", "metadata.google.internal",
-    ]  # fmt: skip
-    urls = [f"http://{name}:{port}/a" for name in names]
-    return [
-        *urls,
-        f"https://127.0.0.1:{port}/a",
-        f"HTTP://127.0.0.1:{port}/a",
-        f"ftp://127.0.0.1:{port}/a",
-        f"gopher://127.0.0.1:{port}/_a",
-        "file:///etc/passwd",
-        "dict://127.0.0.1:11211/stats",
-        "data:image/png;base64,AAAA",
-        "jar:http://127.0.0.1/a",
-        f"//127.0.0.1:{port}/a",
-        "",
-        "http://",
-        "http:///a",
-        f"http://[127.0.0.1]:{port}/a",
-        "http://[::1",
-        "http://127.0.0.1:99999/a",
-        f"http://127.0.0.1:{port}\t/a",
-        f"http://127.0.0.1:{port}\r\nHost: allowed.example/a",
-    ]
-
-
 def test_no_address_of_the_corpus_reaches_the_canary(site: Site) -> None:
     asking = fetcher(
         Studio("http://studio.example"), allowed=("http://allowed.example", f"http://rebinding.example:{site.port}"),
         addresses={"rebinding.example": ["127.0.0.1"], "allowed.example": ["127.0.0.1"]},
     )  # fmt: skip
-    corpus = canaries(site.port)
+    corpus = inside(site.port)
     assert len(corpus) >= 40
     for url in corpus:
         with pytest.raises((ImageUnreadable, BackendUnavailable)):

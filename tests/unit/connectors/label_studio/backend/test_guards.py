@@ -2,67 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
+from benchmarks._attacks import basic, wrong_headers
 from tests.unit.connectors.label_studio.backend._tools import SECRET, services, talking
 
-
-def basic(user: str, password: str, scheme: str = "Basic") -> str:
-    return f"{scheme} {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
-
-
 RIGHT = basic("maskloop", SECRET)
-WRONG: list[str | bytes | None] = [
-    None,
-    "",
-    " ",
-    "Basic",
-    "Basic ",
-    "basic",
-    "Basic :",
-    "Basic =",
-    "Basic ====",
-    "Basic a",
-    "Basic %%%",
-    "Basic " + "A" * 3,
-    "Basic " + "A" * 60_000,
-    basic("maskloop", SECRET + "x"),
-    basic("maskloop", SECRET[:-1]),
-    basic("maskloop", SECRET.upper()),
-    basic("maskloop", ""),
-    basic("", SECRET),
-    basic("root", SECRET),
-    basic("Maskloop", SECRET),
-    basic("maskloop", SECRET) + "=",
-    basic("maskloop", SECRET)[:-1] + "\t",
-    basic("maskloop", SECRET).replace("Basic ", "Basic"),
-    basic("maskloop", SECRET, "Bearer"),
-    basic("maskloop", SECRET, "Digest"),
-    basic("maskloop", SECRET, "Token"),
-    f"Bearer {SECRET}",
-    f"Token {SECRET}",
-    SECRET,
-    f"maskloop:{SECRET}",
-    f"Basic maskloop:{SECRET}",
-    basic("maskloop\0", SECRET),
-    basic("maskloop", SECRET + "\0"),
-    basic("maskloop", SECRET + "\n"),
-    basic("maskloop:", SECRET),
-    "Basic ümlaut".encode(),
-    "Basic 💥".encode(),
-    b"Basic \xff\xfe\xfd",
-    b"\x80",
-    "Basic " + base64.b64encode(b"\xff\xfe:\xfd").decode(),
-    RIGHT + ", " + RIGHT,
-    "Negotiate " + "x" * 100,
-    "Basic null",
-    "Basic undefined",
-]
+WRONG = wrong_headers(SECRET)
 OTHERS = [
     ("GET", "/versions"),
     ("GET", "/metrics"),
