@@ -144,6 +144,8 @@ def _environment(data: Path, files: Path) -> Mapping[str, str]:
         "LABEL_STUDIO_SSRF_PROTECTION_ENABLED": "false",
         "LABEL_STUDIO_COLLECT_ANALYTICS": "false",
         "LABEL_STUDIO_LATEST_VERSION_CHECK": "false",
+        "LABEL_STUDIO_SENTRY_DSN": "",
+        "LABEL_STUDIO_FRONTEND_SENTRY_DSN": "",
         "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
     }
 

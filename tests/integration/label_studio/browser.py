@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from playwright.sync_api import Page, Request, Response, sync_playwright
+from playwright.sync_api import TimeoutError as NothingCame
 
 __all__ = ["CHROMIUM", "Editor", "Said", "browser_page"]
 
@@ -56,7 +57,7 @@ class Said:
 
 @contextmanager
 def browser_page(profile: Path) -> Iterator[Page]:
-    """A window of 1440 x 1150 with a fresh profile in the folder `profile`."""
+    """A window of 1440 x 1000 with a fresh profile in the folder `profile`."""
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
             profile,
@@ -64,7 +65,7 @@ def browser_page(profile: Path) -> Iterator[Page]:
             headless=True,
             ignore_default_args=["--headless"],
             args=_FLAGS,
-            viewport={"width": 1440, "height": 1150},
+            viewport={"width": 1440, "height": 1000},
         )
         try:
             yield context.pages[0]
@@ -118,7 +119,7 @@ class Editor:
         """Alt says that the object is not there; Ctrl clicks into a region instead of selecting it."""
         at = self._at(x, y)
         held = [key for key, wanted in (("Control", inside), ("Alt", negative)) if wanted]
-        with self.page.expect_response(_is_question, timeout=60_000) as response:
+        with self._expected() as response:
             self.page.mouse.move(at[0] - 3, at[1] - 3)
             for key in held:
                 self.page.keyboard.down(key)
@@ -132,7 +133,7 @@ class Editor:
     def drag(self, box: tuple[float, float, float, float]) -> Said:
         """A rectangle from corner to corner, x1, y1, x2, y2."""
         x1, y1, x2, y2 = box
-        with self.page.expect_response(_is_question, timeout=60_000) as response:
+        with self._expected() as response:
             self.page.mouse.move(*self._at(x1, y1))
             self.page.mouse.down()
             self.page.mouse.move(*self._at((x1 + x2) / 2, (y1 + y2) / 2), steps=5)
@@ -161,6 +162,16 @@ class Editor:
     def rows(self) -> list[dict[str, Any]]:
         """What the browser holds, as it would be submitted."""
         return list(self.page.evaluate(_ROWS))
+
+    @contextmanager
+    def _expected(self) -> Iterator[Any]:
+        """A question's answer; a picture of the page where none was asked."""
+        try:
+            with self.page.expect_response(_is_question, timeout=30_000) as response:
+                yield response
+        except NothingCame as exc:
+            self.shot("nothing-was-asked")
+            raise AssertionError(f"the click asked nothing; on the page are {self.regions()}") from exc
 
     def _sent(self, method: str, button: str) -> dict[str, Any]:
         def is_annotation(response: Response) -> bool:

@@ -65,7 +65,7 @@ def project(studio: Studio, token: str, tmp_path: Path, monkeypatch: pytest.Monk
         "annotator": {"kind": "label_studio", "url": studio.url, "backend": f"http://127.0.0.1:{port}"},
         "trainer": {"kind": "dry_run"},
         "ingest": {
-            "sources": [{"kind": "scenes", "count": 14, "seed": 3, "size": 256, "labels_are": "truth"}],
+            "sources": [{"kind": "scenes", "count": 14, "seed": 3, "size": 512, "labels_are": "truth"}],
             "split": {"train": 0.7, "val": 0.3, "test": 0.0},
         },
         "score": {"measures": {"entropy": 1.0}},
