@@ -21,6 +21,7 @@ from pipeline.domain.prompts import Logits
 __all__ = ["enlarged", "enlarged_logits"]
 
 _REMEMBERED = 32
+_TOGETHER = 64
 
 
 def enlarged(logits: Logits, frame: Frame, threshold: float) -> Mask:
@@ -34,16 +35,15 @@ def enlarged(logits: Logits, frame: Frame, threshold: float) -> Mask:
     left, right = columns.reach(int(low_columns[0]), int(low_columns[-1]))
     if top >= bottom or left >= right:  # all of it lies in the padding
         return Mask.empty(frame.size_hw)
-    down, (first_row, last_row) = rows.between(top, bottom)
-    across, (first_column, last_column) = columns.between(left, right)
-    window = down @ logits[first_row:last_row, first_column:last_column] @ across.T
+    window = rows.applied(columns.applied(logits.T, left, right).T, top, bottom)
     return Mask.from_crop(np.asarray(window > threshold), left, top, frame.size_hw)
 
 
 def enlarged_logits(logits: Logits, frame: Frame) -> npt.NDArray[np.float32]:
     """All of the image's logits, `float32 (h, w)`."""
     rows, columns = (_Axis.of(frame, axis) for axis in (0, 1))
-    return np.asarray(rows.weights @ logits @ columns.weights.T)
+    height, width = frame.size_hw
+    return rows.applied(columns.applied(logits.T, 0, width).T, 0, height)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +64,15 @@ class _Axis:
         pixels = np.flatnonzero((self.last >= low_first) & (self.first <= low_last))
         return (int(pixels[0]), int(pixels[-1]) + 1) if pixels.size else (0, 0)
 
-    def between(self, start: int, end: int) -> tuple[npt.NDArray[np.float32], tuple[int, int]]:
-        """The weights of some pixels, and the taps, from and up to, that they are for."""
-        taps = int(self.first[start]), int(self.last[end - 1]) + 1
-        return self.weights[start:end, taps[0] : taps[1]], taps
+    def applied(self, logits: npt.NDArray[np.float32], start: int, end: int) -> npt.NDArray[np.float32]:
+        """Some pixels of `(low, n)` logits, `(end - start, n)`. Neighbours have neighbouring taps, so that few pixels
+        at a time need a narrow part of the matrix, and none of its zeros."""
+        made = np.empty((end - start, logits.shape[1]), dtype=np.float32)
+        for some in range(start, end, _TOGETHER):
+            last = min(some + _TOGETHER, end)
+            taps = slice(int(self.first[some]), int(self.last[last - 1]) + 1)
+            np.matmul(self.weights[some:last, taps], logits[taps], out=made[some - start : last - start])
+        return made
 
 
 @lru_cache(maxsize=_REMEMBERED)

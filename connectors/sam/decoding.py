@@ -16,7 +16,7 @@ __all__ = ["MaskDecoding"]
 
 Tensor = Any
 
-_TOGETHER = 2
+_TOGETHER = 4
 """Prompts at once on a processor: a prompt's copy of the image fills 4 MB, and more of them no cache."""
 
 

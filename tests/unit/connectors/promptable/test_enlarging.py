@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.promptable.enlarging import enlarged
+from connectors.promptable.enlarging import _axis, enlarged, enlarged_logits
 from connectors.promptable.frame import Frame, Square
 
 torch = pytest.importorskip("torch", reason="torch is not installed: make setup")
@@ -54,3 +54,16 @@ def test_nothing_over_the_threshold_or_only_in_the_padding_is_an_empty_mask() ->
     logits[20:] = 5.0
     assert enlarged(logits, frame, 0.0).area_px == 0
     assert enlarged(logits, frame, -6.0).area_px == 2000
+
+
+@pytest.mark.parametrize("size", [(480, 480), (1000, 1500), (100, 37), (70, 4000), (1, 1)])
+def test_parts_of_the_matrices_give_what_the_whole_ones_give(size: tuple[int, int]) -> None:
+    """Left-out weights are all zero. Nothing but the order of sums can differ."""
+    frame = Frame(Square(side=1024, low_side=256), size)
+    logits = np.random.default_rng(0).standard_normal((256, 256)).astype(np.float32)
+    content = frame.content_hw
+    down, across = (_axis(256, 1024, content[axis], size[axis]).weights for axis in (0, 1))
+    whole = down @ logits @ across.T
+    made = enlarged_logits(logits, frame)
+    np.testing.assert_allclose(made, whole, rtol=0, atol=2e-6)
+    np.testing.assert_array_equal(enlarged(logits, frame, 0.0).bitmap(), made > 0)
