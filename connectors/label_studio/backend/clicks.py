@@ -17,8 +17,9 @@ before. So:
 
 4.  An answer that edits bears the region's id, so that accepting it replaces the region in place. A new object's id is
     made of project, task and the first prompt's id.
-5.  Editing keeps what the person has seen and left alone (`pipeline.domain.refinement`). Points that refine what a
-    rectangle began keep the rectangle.
+5.  Editing keeps what the person has seen and left alone (`pipeline.domain.refinement`). What a person has changed by
+    brush or eraser between two clicks is where the second goes on from. Points that refine what a rectangle began keep
+    the rectangle.
 6.  One ambiguous first click is asked with several candidates; the one with the best predicted IoU is answered.
 7.  The label is that of the chosen tag. A mask has the size of the upright image or is not sent.
 """
@@ -38,6 +39,7 @@ from connectors.label_studio.backend.prompts import Question, question_of
 from connectors.label_studio.backend.regions import (
     Standing,
     around,
+    changed_by_hand,
     containing,
     covered,
     draft_of,
@@ -105,7 +107,7 @@ class Clicks:
         known = self._memory.session(place, question.first, question.label)
         steps = known.common(question.prompts) if known is not None else ()
         if known is not None and steps:
-            session = replace(known, steps=steps)
+            session = self._taken_up(known, steps, task, question, encoding)
         else:
             begun = self._begun(place, task, question, encoding)
             if begun is None:
@@ -115,9 +117,22 @@ class Clicks:
             click = _click(asked)
             state = self._refined(encoding, session.steps[-1].state, click)
             session = replace(session, steps=(*session.steps, Step(asked, state)))
+        session = replace(session, at=self._now())
         self._memory.keep(place, question.first, question.label, session)
         self._remember(place, task, question, session)
         return session
+
+    def _taken_up(
+        self, known: Session, steps: tuple[Step, ...], task: Task, question: Question, encoding: Encoding
+    ) -> Session:
+        """A session as far as it is known. What the person has changed by hand meanwhile is where it goes on from."""
+        if len(steps) < len(question.prompts):
+            mask = changed_by_hand(task, known, question.label, encoding.size_hw)
+            if mask is not None:
+                begun = Standing(known.region, mask, known.box).base(question.label)
+                clicks = tuple(_click(step.asked) for step in steps if step.asked.box is None)
+                steps = (*steps[:-1], Step(steps[-1].asked, replace(begun, clicks=clicks)))
+        return replace(known, steps=steps)
 
     def _begun(self, place: Place, task: Task, question: Question, encoding: Encoding) -> Session | None:
         """After the first prompt. None where it means nothing that is there."""
@@ -132,7 +147,7 @@ class Clicks:
         asked = question.prompts[0]
         if asked.box is not None:
             state = self._asked(encoding, Prompt(box=asked.box, label=question.label))
-            return _first(place, asked, state, around(regions, asked.box))
+            return self._first(place, asked, state, around(regions, asked.box))
         click = _click(asked)
         meant = containing(regions, click)
         if meant is None and not click.positive:
@@ -144,8 +159,14 @@ class Clicks:
             state = self._asked(encoding, prompt)
             meant = covered(regions, state.mask, click)
             if meant is None:
-                return _first(place, asked, state, None)
-        return _first(place, asked, self._refined(encoding, meant.base(question.label), click), meant)
+                return self._first(place, asked, state, None)
+        return self._first(place, asked, self._refined(encoding, meant.base(question.label), click), meant)
+
+    def _first(self, place: Place, asked: Asked, state: Refinement, meant: Standing | None) -> Session:
+        step = Step(asked, state)
+        if meant is None:
+            return Session(region_id(place, asked.id), False, (step,), asked.box, None, self._now())
+        return Session(meant.id, meant.saved, (step,), asked.box or meant.box, meant.mask, self._now())
 
     def _asked(self, encoding: Encoding, prompt: Prompt) -> Refinement:
         return Refinement.of_answer(prompt, self._decoded(encoding, prompt))
@@ -175,12 +196,6 @@ class Clicks:
             author=str(author) if author is not None else None,
         )
         self._memory.answered(place, answer)
-
-
-def _first(place: Place, asked: Asked, state: Refinement, meant: Standing | None) -> Session:
-    name = region_id(place, asked.id) if meant is None else meant.id
-    box = asked.box if asked.box is not None else (meant.box if meant is not None else None)
-    return Session(name, meant is not None and meant.saved, (Step(asked, state),), box)
 
 
 def _click(asked: Asked) -> Click:

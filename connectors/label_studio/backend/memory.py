@@ -58,12 +58,14 @@ class Step:
 @dataclass(frozen=True)
 class Session:
     """`region` is the id that the answers bear; `edits` says that Label Studio had it before; `box` is the rectangle
-    that the object began with."""
+    that the object began with, `base` the mask; `at` is when it was last answered."""
 
     region: str
     edits: bool
     steps: tuple[Step, ...]
     box: Box | None
+    base: Mask | None
+    at: datetime
 
     def common(self, prompts: tuple[Asked, ...]) -> tuple[Step, ...]:
         """The steps whose prompts are the first ones of `prompts`."""

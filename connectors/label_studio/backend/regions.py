@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from connectors.label_studio.backend.bodies import Saved, Task
-from connectors.label_studio.backend.memory import LastAnswer
+from connectors.label_studio.backend.memory import LastAnswer, Session
 from connectors.label_studio.convert import instance_id, read_regions
 from pipeline.domain.clicks import Click
 from pipeline.domain.geometry import Box, SizeHW
@@ -23,7 +23,7 @@ from pipeline.domain.mask import Mask
 from pipeline.domain.refinement import Refinement
 from pipeline.errors import DataError
 
-__all__ = ["Standing", "around", "containing", "covered", "draft_of", "nearest", "standing"]
+__all__ = ["Standing", "around", "changed_by_hand", "containing", "covered", "draft_of", "nearest", "standing"]
 
 _UNSAVED = timedelta(seconds=60)
 """How long an answer may be newer than every draft: an editor that has accepted it saves within five seconds."""
@@ -74,6 +74,21 @@ def standing(
         elif known is not None:
             found[answer.region] = replace(known, box=answer.box)
     return list(found.values())
+
+
+def changed_by_hand(task: Task, session: Session, label: str, size_hw: SizeHW) -> Mask | None:
+    """The mask of the session's region, if the person has changed it since the session's last answer.
+
+    So it is where a newer draft holds it, and as nothing that it was in the session: an accepted answer comes back bit
+    by bit.
+    """
+    draft = draft_of(task)
+    if draft is None or draft.at <= session.at:
+        return None
+    rows = [row for row in draft.result if instance_id(str(row.get("id"))) == session.region]
+    found = _saved(rows, label, size_hw).get(session.region)
+    known = [session.base, *(step.state.mask for step in session.steps)]
+    return found.mask if found is not None and found.mask not in known else None
 
 
 def draft_of(task: Task) -> Saved | None:

@@ -127,6 +127,29 @@ def test_the_same_request_has_the_same_answer_also_after_a_restart(editor: Edito
     assert editor.answers(*session[:2]) == one_by_one[1]
 
 
+@pytest.mark.parametrize("begins", ["new", "edit"])
+def test_what_was_changed_by_hand_between_two_clicks_is_kept(editor: Editor, begins: str) -> None:
+    if begins == "edit":
+        editor.saves("drafts", brush("r1", LARGE))
+    editor.clock.passes(1)
+    name, mask = sure(editor.asks(point("p1", 58, 40)))
+    editor.clock.passes(6)
+    # The prompt stays in the annotation, as after the check mark inside the picture.
+    editor.saves("drafts", brush(name, mask), point("p1", 58, 40))
+    once = sure(editor.asks(point("p1", 58, 40), point("p2", 64, 40)))
+    assert once[1] == mask.union(disc(64, 40))
+    editor.clock.passes(6)
+    erased = once[1].bitmap().copy()
+    erased[:39] = False
+    editor.saves("drafts", brush(name, Mask.from_bitmap(erased)), point("p1", 58, 40), point("p2", 64, 40))
+    request = [point("p1", 58, 40), point("p2", 64, 40), point("p3", 70, 44)]
+    again, changed = sure(editor.asks(*request))
+    assert again == name
+    assert not changed.bitmap()[:38].any(), "the eraser's work"
+    assert changed.bitmap()[44, 70]
+    assert sure(editor.asks(*request)) == (again, changed)
+
+
 def test_a_prompt_that_was_taken_back_is_forgotten(editor: Editor) -> None:
     first = editor.answers(point("p1", 70, 40))
     editor.answers(point("p1", 70, 40), point("p2", 80, 40))
