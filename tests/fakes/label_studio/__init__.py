@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from starlette.types import Receive, Scope, Send
+
 from tests.fakes.label_studio.app import application
 from tests.fakes.label_studio.faults import FAULTS, Faults
 from tests.fakes.label_studio.state import LEGACY_TOKEN, PERSONAL_TOKEN, State
@@ -20,11 +22,18 @@ class FakeLabelStudio:
     """
 
     def __init__(self) -> None:
-        self.state = State()
-        self.faults = Faults(application(self.state))
-        self._serving: serving | None = serving(self.faults)
+        self._serving: serving | None = serving(self)
         self._port = self._serving.port
         self.url = self._serving.url
+        self.reset()
+
+    def reset(self) -> None:
+        """As if it had just been installed; at the same address."""
+        self.state = State()
+        self.faults = Faults(application(self.state))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.faults(scope, receive, send)
 
     def away(self) -> None:
         if self._serving is not None:
@@ -37,7 +46,7 @@ class FakeLabelStudio:
 
     def back(self) -> None:
         if self._serving is None:
-            self._serving = serving(self.faults, self._port)
+            self._serving = serving(self, self._port)
 
     def __enter__(self) -> FakeLabelStudio:
         return self

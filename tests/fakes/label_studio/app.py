@@ -13,11 +13,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.fakes.label_studio.state import LEGACY_TOKEN, PERSONAL_TOKEN, Missing, State, Wrong
+from tests.fakes.label_studio.state import LEGACY_TOKEN, PERSONAL_TOKEN, VERSION, Missing, State, Wrong
 
 __all__ = ["application"]
 
-VERSION = "1.23.2"
 _TABLES = {"ml": "backends", "webhooks": "webhooks", "storages/localfiles": "storages"}
 _MAKE = {"ml": "make_backend", "webhooks": "make_webhook", "storages/localfiles": "make_storage"}
 

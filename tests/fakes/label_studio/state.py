@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-__all__ = ["DOCUMENT_ROOT", "LEGACY_TOKEN", "PERSONAL_TOKEN", "USER", "Missing", "State", "Wrong"]
+__all__ = ["DOCUMENT_ROOT", "LEGACY_TOKEN", "PERSONAL_TOKEN", "USER", "VERSION", "Missing", "State", "Wrong"]
 
 PERSONAL_TOKEN = "eyFake.refresh.token"
 LEGACY_TOKEN = "f" * 40
+VERSION = "1.23.2"
 USER = "person@example.org"
 DOCUMENT_ROOT = "/srv/images"
 
