@@ -211,10 +211,11 @@ class Client:
         """With what its checks found, where it says more than that they found something."""
         body = json_of(answer)
         found = body.get("validation_errors") if isinstance(body, dict) else None
-        if not found:
+        if not isinstance(found, dict) or not found:
             return self._caller.refused(answer, operation)
+        said = "; ".join(f"{where}: {' '.join(map(str, texts))}" for where, texts in found.items())
         return BackendRejected(
-            f"{self.url} answers {answer.status_code}: {json.dumps(found):.500}",
+            f"{self.url} answers {answer.status_code}: {said:.500}",
             backend=_NAME,
             operation=operation,
         )

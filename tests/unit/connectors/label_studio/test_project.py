@@ -91,7 +91,7 @@ def test_a_project_is_found_by_its_number(fake: FakeLabelStudio, client: Client,
 def test_a_project_that_does_not_fit_is_left_alone(fake: FakeLabelStudio, client: Client, tmp_path: Path) -> None:
     config = labeling_config(("ring",))
     made(fake, label_config=config)
-    with pytest.raises(BackendRejected, match="lack 'star'.*Change its labelling interface, or name another"):
+    with pytest.raises(BackendRejected, match=r"lack 'star'.*Change its labelling interface, or name another"):
         project_of(client, tmp_path).open()
     assert [row["label_config"] for row in fake.state.projects.values()] == [config]
     assert not project_of(client, tmp_path).reopen()
