@@ -15,7 +15,7 @@ ifneq ($(wildcard ../shared/weights),)
 export MASKLOOP_WEIGHTS ?= $(abspath ../shared/weights)
 endif
 
-.PHONY: help setup label-studio demo balloon test check lint types floors format benchmarks clean
+.PHONY: help setup label-studio studio demo balloon test check lint types floors format benchmarks clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,6 +53,10 @@ $(STUDIO)/installed: constraints-label-studio.txt $(VENV)/installed
 	@touch $@
 
 label-studio: $(STUDIO)/installed ## make .venv-label-studio
+
+studio: CONFIG = configs/studio.yaml
+studio: setup label-studio ## the demo with you in it: Label Studio, its backend and the loop on this machine
+	$(BIN)/pipeline studio $(CONFIG)
 
 demo: setup ## run the whole loop on generated scenes: no weights to download, no server, no account
 	$(BIN)/pipeline run $(CONFIG)

@@ -9,7 +9,19 @@ import os
 
 import click
 
-from pipeline.cli import doctor, export, init, listing, run, segment, serve, serve_segmenter, status, verify
+from pipeline.cli import (
+    doctor,
+    export,
+    init,
+    listing,
+    run,
+    segment,
+    serve,
+    serve_segmenter,
+    status,
+    studio,
+    verify,
+)
 from pipeline.cli.common import HouseGroup
 
 __all__ = ["main"]
@@ -40,6 +52,7 @@ for command in (
     verify.verify,
     serve.serve,
     serve_segmenter.serve_segmenter,
+    studio.studio,
     doctor.doctor,
 ):
     main.add_command(command)
