@@ -41,6 +41,7 @@ from connectors.label_studio.backend.services import Services
 from connectors.label_studio.convert import Region, brush_row
 from connectors.label_studio.labeling_config import labeling_config, read_config
 from connectors.serving.uvicorn_server import server_of
+from pipeline.cli.serving import bound
 
 __all__ = ["fuzz_backend"]
 
@@ -298,7 +299,7 @@ def _serve(port: int, folder: Path) -> None:
         allowed=("http://allowed.example",),
     )
     server = server_of(application(services, secret=SECRET), lifespan="on")
-    server.run(sockets=[socket.create_server(("127.0.0.1", port))])
+    server.run(sockets=[bound("127.0.0.1", port)])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -46,6 +46,7 @@ from connectors.label_studio.backend.services import Limits, Services
 from connectors.label_studio.convert import Region, brush_row, read_regions
 from connectors.label_studio.labeling_config import labeling_config, read_config
 from connectors.serving.uvicorn_server import server_of
+from pipeline.cli.serving import bound, serve_until_stopped
 from pipeline.domain.mask import Mask
 from pipeline.segmenting.careful import CarefulSegmenter
 from pipeline.segmenting.cleaning import MaskSettings
@@ -250,7 +251,7 @@ def _serve(port: int, folder: Path) -> None:
     )
     limits = Limits(kept_sessions_bytes=8 * 2**20, kept_encodings_bytes=32 * 2**20)
     app = application(services, secret=None, limits=limits)
-    server_of(app, lifespan="on").run(sockets=[socket.create_server(("127.0.0.1", port))])
+    serve_until_stopped(server_of(app, lifespan="on"), bound("127.0.0.1", port))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Any
 
@@ -27,11 +27,11 @@ from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from connectors.label_studio.backend.bodies import Hint, Nothing, Predict, Setup
 from connectors.label_studio.backend.guards import Door
-from connectors.label_studio.backend.metrics import Timings
+from connectors.label_studio.backend.metrics import Metrics, Timings
 from connectors.label_studio.backend.served import Served
 from connectors.label_studio.backend.services import Limits, Services
 from connectors.serving.work import Refusal, refused
@@ -69,8 +69,7 @@ def application(services: Services, *, secret: str | None, limits: Limits | None
     app = _App(title="maskloop", lifespan=lifespan, docs_url=None, redoc_url=None, exception_handlers=handlers)
     _add_asked(app, served)
     _add_jobs(app, served)
-    app.middleware("http")(_counting(served))
-    return Door(app, secret)
+    return Door(_Counting(app, served.metrics), secret)
 
 
 def _add_asked(app: FastAPI, served: Served) -> None:
@@ -143,20 +142,23 @@ def _body(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {_JSON: {"schema": schema}}}}
 
 
-def _counting(
-    served: Served,
-) -> Callable[[Request, Callable[[Request], Awaitable[Response]]], Awaitable[Response]]:
-    """Count answers by the route's own form: an address that somebody made up is no label."""
+class _Counting:
+    """Around an application: counts answers by the route's own form. An address that somebody made up is no label."""
 
-    async def count(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                route = getattr(scope.get("route"), "path", "none")
+                self._metrics.answers.labels(route, str(message["status"])).inc()
+                self._metrics.seconds.labels(route).observe(time.perf_counter() - begun)
+            await send(message)
+
         begun = time.perf_counter()
-        answer = await call(request)
-        route = getattr(request.scope.get("route"), "path", "none")
-        served.metrics.answers.labels(route, str(answer.status_code)).inc()
-        served.metrics.seconds.labels(route).observe(time.perf_counter() - begun)
-        return answer
-
-    return count
+        await self._app(scope, receive, counted if scope["type"] == "http" else send)
 
 
 def _failed(_request: Request, exc: PipelineError) -> Response:

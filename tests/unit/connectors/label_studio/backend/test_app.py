@@ -77,7 +77,9 @@ def test_every_task_gets_one_prediction_in_order_bad_images_or_not() -> None:
         assert all(one["model_version"] == "start + brush" for one in found)
         assert found[1]["score"] == 0.75
         assert [mask_in(found[n])[0] for n in (1, 2)] == [name_of(1)[:16], name_of(2)[:16]]
-        assert 'maskloop_pictures_total{outcome="ImageUnreadable"} 26.0' in client.get("/metrics").text
+        told = client.get("/metrics").text
+        assert 'maskloop_pictures_total{outcome="ImageUnreadable"} 26.0' in told
+        assert 'maskloop_answers_total{route="/predict",status="200"} 1.0' in told
 
 
 def test_a_task_that_has_this_versions_prediction_keeps_it() -> None:
