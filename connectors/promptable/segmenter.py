@@ -26,7 +26,7 @@ class PromptableSegmenter:
     """Keeps the network and what it is called, nothing of any image. `run` is the network's encoder on its engine.
 
     `encode` raises BackendError if the network fails. `decode` raises BackendRejected for an encoding of another
-    segmenter or a prompt of text only, DataError for a prompt that does not fit the image, ShapeMismatch for prior
+    segmenter or a prompt with a text, DataError for a prompt that does not fit the image, ShapeMismatch for prior
     logits of another size.
     """
 
@@ -64,7 +64,7 @@ class PromptableSegmenter:
         """With several candidates the best predicted IoU comes first."""
         encoding.require(self.fingerprint, backend=self.name)
         checked = [prompt.checked(encoding.size_hw) for prompt in prompts]
-        if any(prompt.box is None and not prompt.points_xy and prompt.prior is None for prompt in checked):
+        if any(prompt.text for prompt in checked):
             raise BackendRejected(
                 "it understands boxes, points and priors, no text", backend=self.name, operation="decode"
             )

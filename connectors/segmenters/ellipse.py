@@ -107,7 +107,7 @@ class _Ellipse:
         inside, in pixels of the image, on a grid of at most 256 a side; so `mask_threshold` moves the edge inwards
         by as many pixels, whatever is clicked.
 
-        Raises BackendRejected for an encoding of another segmenter or a prompt of text only, DataError for a
+        Raises BackendRejected for an encoding of another segmenter or a prompt with a text, DataError for a
         prompt that does not fit the image, ShapeMismatch for prior logits that are not its own.
         """
         encoding.require(_FINGERPRINT, backend=self.name)
@@ -125,7 +125,7 @@ class _Ellipse:
     def _one(
         self, prompt: Prompt, size_hw: SizeHW, scales: Sequence[float], mask_threshold: float
     ) -> list[MaskPrediction]:
-        if prompt.box is None and not prompt.points_xy and prompt.prior is None:
+        if prompt.text:
             raise BackendRejected(
                 "it understands boxes, points and prior masks, no text", backend=self.name, operation="decode"
             )

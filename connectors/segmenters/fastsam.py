@@ -132,7 +132,7 @@ class _FastSam:
         `predicted_iou` is how well prompt and candidate agree (see `choice.agreement`); no network estimates it.
         Several candidates are at most three. Candidates are chosen by their masks at threshold 0; `mask_threshold`, in
         units of the network's logits, moves the edges of those that are chosen. Raises BackendRejected for an encoding
-        of another segmenter, or a prompt of text only where no words are known; DataError for a prompt that does not
+        of another segmenter, or a prompt with a text where no words are known; DataError for a prompt that does not
         fit the image, ShapeMismatch for a prior of logits.
         """
         encoding.require(self.fingerprint, backend=self.name)
@@ -168,7 +168,7 @@ class _FastSam:
         """What the texts among the prompts have to do with the candidates."""
         texts = {number: prompt.text for number, prompt in enumerate(asked) if prompt.text}
         if self._words is None:
-            if any(_is_text_only(asked[number]) for number in texts):
+            if texts:
                 raise BackendRejected(
                     "it understands boxes, points and prior masks; for text, pip install 'maskloop[text]' and name the "
                     "weights of a CLIP model in its setting text_weights",
@@ -204,10 +204,6 @@ class _FastSam:
 
 def _size(image: Image) -> SizeHW:
     return int(image.shape[0]), int(image.shape[1])
-
-
-def _is_text_only(prompt: Prompt) -> bool:
-    return prompt.box is None and not prompt.points_xy and prompt.prior is None
 
 
 def _checked(prompt: Prompt, size_hw: SizeHW) -> Prompt:

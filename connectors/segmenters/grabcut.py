@@ -83,7 +83,7 @@ class _GrabCut:
         """Scores are log odds of the colour models, within [-8, 8] where the prompt left a pixel open and +-20 where
         it did not; `mask_threshold` is one too.
 
-        Raises BackendRejected for an encoding of another segmenter or a prompt of text only, DataError for a
+        Raises BackendRejected for an encoding of another segmenter or a prompt with a text, DataError for a
         prompt that does not fit the image, ShapeMismatch for prior logits that are not its own."""
         encoding.require(_FINGERPRINT, backend=self.name)
         image: Image = encoding.arrays["rgb"].astype(np.uint8, copy=False)
@@ -102,7 +102,7 @@ class _GrabCut:
     ) -> list[MaskPrediction]:
         size_hw = (int(image.shape[0]), int(image.shape[1]))
         clicks = pins(prompt.points_xy, prompt.point_labels, size_hw)
-        if prompt.box is None and not clicks and prompt.prior is None:
+        if prompt.text:
             raise BackendRejected(
                 "it understands boxes, points and prior masks, no text", backend=self.name, operation="decode"
             )

@@ -11,11 +11,14 @@ import numpy.typing as npt
 from pipeline.domain.geometry import Image, SizeHW
 from pipeline.domain.mask import Mask
 from pipeline.domain.prompts import Encoding, Logits, MaskPrediction, Prompt
-from pipeline.errors import BackendRejected, ShapeMismatch
+from pipeline.errors import BackendRejected, DataError, ShapeMismatch
 from pipeline.ports import Enlarger, Segmenter
 from pipeline.segmenting.cleaning import MaskSettings, cleaned
 
-__all__ = ["CarefulSegmenter", "enlarger_of"]
+__all__ = ["MOST_PROMPTS", "CarefulSegmenter", "enlarger_of"]
+
+MOST_PROMPTS = 4096
+"""Prompts in one call. Each answer brings its logits, a quarter of a megabyte: all together a gigabyte."""
 
 
 class CarefulSegmenter:
@@ -50,9 +53,16 @@ class CarefulSegmenter:
         multimask: bool | None = None,
         mask_threshold: float = 0.0,
     ) -> list[list[MaskPrediction]]:
-        """`mask_threshold` is added to that of the settings. No prompts, no answers."""
+        """`mask_threshold` is added to that of the settings. No prompts, no answers.
+
+        Raises DataError for more than `MOST_PROMPTS`.
+        """
         if not prompts:
             return []
+        if len(prompts) > MOST_PROMPTS:
+            raise DataError(
+                f"{len(prompts)} prompts at once: ask at most {MOST_PROMPTS}, several times with the same encoding"
+            )
         answers = self._segmenter.decode(
             encoding,
             prompts,

@@ -13,6 +13,7 @@ from pipeline.domain.prompts import Encoding, MaskPrediction, Prompt, Proposal
 from pipeline.errors import BackendRejected, DataError
 from pipeline.events import Emit, silent
 from pipeline.ports import Executor, Segmenter
+from pipeline.segmenting.careful import MOST_PROMPTS
 from pipeline.segmenting.cleaning import MaskSettings
 
 __all__ = ["SegmentSettings", "segment"]
@@ -32,7 +33,7 @@ class SegmentSettings(MaskSettings):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     box_expand: Annotated[float, Field(ge=0, le=1)] = 0.0
-    chunk: Annotated[int, Field(ge=1)] = 512
+    chunk: Annotated[int, Field(ge=1, le=MOST_PROMPTS)] = 512
 
 
 def segment(

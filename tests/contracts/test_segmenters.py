@@ -217,6 +217,8 @@ def test_an_encoding_of_another_segmenter_is_refused(segmenter: Segmenter, encod
         (lambda: Prompt(box=Box(70, 5, 90, 9)), DataError),
         (lambda: replace(POINT, prior=Mask.empty((64, 48))), ShapeMismatch),
         (lambda: Prompt(text="a disc"), BackendRejected),
+        (lambda: replace(POINT, text="a disc"), BackendRejected),
+        (lambda: Prompt(box=Box(5, 5, 20, 20), text="a disc"), BackendRejected),
     ],
 )
 def test_a_prompt_that_does_not_fit_is_refused(

@@ -10,8 +10,8 @@ import pytest
 from pipeline.domain.geometry import Box
 from pipeline.domain.mask import Mask
 from pipeline.domain.prompts import Encoding, MaskPrediction, Prompt
-from pipeline.errors import BackendRejected, ShapeMismatch
-from pipeline.segmenting.careful import CarefulSegmenter
+from pipeline.errors import BackendRejected, DataError, ShapeMismatch
+from pipeline.segmenting.careful import MOST_PROMPTS, CarefulSegmenter
 from pipeline.segmenting.cleaning import MaskSettings
 from tests.fakes.brush import BrushSegmenter
 
@@ -65,6 +65,16 @@ def test_thresholds_add_up_and_names_pass_through() -> None:
     assert inner.asked == (True, -0.75)
     assert (segmenter.name, segmenter.fingerprint, segmenter.storable) == ("brush", "brush", False)
     assert segmenter.decode(encoding, []) == []
+
+
+def test_more_prompts_than_memory_bears_are_refused_before_they_are_asked() -> None:
+    inner = Holed()
+    segmenter = CarefulSegmenter(inner, MaskSettings())
+    [encoding] = segmenter.encode([IMAGE])
+    with pytest.raises(DataError, match="10000 prompts at once: ask at most 4096"):
+        segmenter.decode(encoding, [Prompt(box=BOX)] * 10_000)
+    assert not hasattr(inner, "asked")
+    assert len(segmenter.decode(encoding, [Prompt(box=BOX)] * MOST_PROMPTS)) == MOST_PROMPTS
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -161,10 +160,10 @@ def test_settings_are_part_of_its_name() -> None:
     assert built().name == built().name != built(reach=2.0).name
 
 
-def test_text_alone_is_refused() -> None:
+@pytest.mark.parametrize("box", [None, BOX])
+def test_a_text_is_refused_and_never_left_out(box: Box | None) -> None:
     with pytest.raises(BackendRejected, match="no text"):
-        ask(Prompt(text="a coin"))
-    assert ask(replace(Prompt(text="a coin"), box=BOX))
+        ask(Prompt(text="a coin", box=box))
 
 
 def test_a_threshold_moves_the_edge_by_as_many_pixels() -> None:

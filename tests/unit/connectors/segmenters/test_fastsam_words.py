@@ -138,8 +138,9 @@ def test_without_weights_a_text_is_refused_with_what_to_do(tmp_path: Path) -> No
     skip_without("torch", "ultralytics")
     plain = build(Settings(imgsz=64), resources_for(tmp_path, weights=write_weights(tmp_path / "tiny.pt")))
     [encoding] = plain.encode([picture()])
-    with pytest.raises(BackendRejected, match=r"maskloop\[text\].*text_weights"):
-        plain.decode(encoding, [Prompt(text="a dog")])
+    for box in (None, Box(5, 5, 40, 40)):
+        with pytest.raises(BackendRejected, match=r"maskloop\[text\].*text_weights"):
+            plain.decode(encoding, [Prompt(text="a dog", box=box)])
 
 
 def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
