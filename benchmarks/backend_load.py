@@ -1,9 +1,9 @@
-"""Fifty people at once: `python -m benchmarks.backend_load [--people 50] [--requests 15000] [--quick] [--json]`.
+"""Fifty people at once: `python -m benchmarks.backend_load [--people 50] [--pause 0.3] [--quick] [--json]`.
 
 The backend stands in a process of its own, over pictures with a truth of their own (`benchmarks._load_scenes`).
 Scripted people click: every session is an object of one picture, begun by a click or by an edit of a mask that lacks a
-half, and every request holds all points so far. Each session is done by two people at about the same time. Held must
-be:
+half, and every request holds all points so far; between two clicks they look for `--pause` seconds. Each session is
+done by two people at about the same time. Held must be:
 
     errors      no answer but 200                                                                       goal 0
     crossed     no mask that is not the truth of its own picture (IoU < 0.9), where asked alone it is   goal 0
@@ -112,7 +112,7 @@ def server() -> Iterator[tuple[str, int]]:
             process.wait(30)
 
 
-def measure(people: int, requests: int, *, checked: int = 1000) -> Load:
+def measure(people: int, requests: int, *, pause_s: float = 0.0, checked: int = 1000) -> Load:
     """`checked` requests are asked again of a fresh server, one after the other."""
     load, lock = Load(), threading.Lock()
     sessions = max(1, requests // (2 * POINTS))
@@ -121,7 +121,7 @@ def measure(people: int, requests: int, *, checked: int = 1000) -> Load:
         half = max(1, people // 2)
         with ThreadPoolExecutor(people) as crowd:
             turns = [range(person % half, sessions, half) for person in range(2 * half)]
-            list(crowd.map(lambda turn: _person(url, turn, load, lock), turns))
+            list(crowd.map(lambda turn: _person(url, turn, pause_s, load, lock), turns))
         load.took_s = time.perf_counter() - begun
     with server() as (url, _), httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
         step = max(1, sessions * POINTS // checked)
@@ -132,7 +132,7 @@ def measure(people: int, requests: int, *, checked: int = 1000) -> Load:
     return load
 
 
-def _person(url: str, sessions: Sequence[int], load: Load, lock: threading.Lock) -> None:
+def _person(url: str, sessions: Sequence[int], pause_s: float, load: Load, lock: threading.Lock) -> None:
     with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
         for session in sessions:
             for count in range(1, POINTS + 1):
@@ -146,6 +146,7 @@ def _person(url: str, sessions: Sequence[int], load: Load, lock: threading.Lock)
                     load.digests.setdefault((session, count), set()).add(_digest(answer.content))
                     if not right:
                         load.wrong.append((session, count))
+                time.sleep(pause_s)
 
 
 def _asked(client: httpx.Client, body: dict[str, Any]) -> httpx.Response:
@@ -259,6 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--people", type=int, default=50)
     parser.add_argument("--requests", type=int, default=15_000)
+    parser.add_argument("--pause", type=float, default=0.3, help="seconds; 0: how much it can take")
     parser.add_argument("--quick", action="store_true", help="eight people, 400 requests")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--watch", nargs=2, metavar=("URL", "PID"), help=argparse.SUPPRESS)
@@ -271,10 +273,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _watch(asked.watch[0], int(asked.watch[1]))
         return
     people, requests = (8, 400) if asked.quick else (asked.people, asked.requests)
-    load = measure(people, requests)
+    load = measure(people, requests, pause_s=asked.pause)
     figures = {
         "people": people,
         "requests": len(load.seconds),
+        "pause_s": asked.pause,
         "per_s": round(len(load.seconds) / load.took_s, 1),
         "p50_ms": round(1000 * float(np.percentile(load.seconds, 50)), 1),
         "p95_ms": round(1000 * float(np.percentile(load.seconds, 95)), 1),
