@@ -59,6 +59,7 @@ def resources(
     segmenter: Callable[[], Segmenter] = BrushSegmenter,
     *,
     seed: int = 0,
+    project: str = "",
 ) -> Resources:
     """`truth` by the name given to `sample`."""
     known = {sample(name).id: tuple(instances) for name, instances in (truth or {}).items()}
@@ -79,6 +80,7 @@ def resources(
         segmenter=segmenter,
         build_segmenter=no_segmenter,
         now=lambda: NOW,
+        project=project,
     )
 
 
