@@ -131,8 +131,10 @@ def _work(
         child(pipeline_command("serve", *given, "--port", str(port)), environment, log=log)
     )
     _wait(serve, backend, log)
+    work = settings.workspace / "work" / f"annotators-{_KIND}"
+    _connect(work, started, backend, keys)
     _run(given, environment, serve, log)
-    address = _connect(settings.workspace / "work" / f"annotators-{_KIND}", started, backend, keys)
+    address = _connect(work, started, backend, keys)
     words = "".join(f" --set {one}" for one in own) + (
         f" --workspace {workspace}" if workspace is not None else ""
     )
@@ -193,14 +195,16 @@ def _connect(work: Path, started: Studio, backend: str, keys: _Keys) -> str:
     """The project's address, once its clicks go to the backend, wherever both were at the last start."""
     from connectors.label_studio.client import Client
     from connectors.label_studio.project import connect_backend
-    from connectors.work_folder import read_json
+    from connectors.work_folder import atomic_write, read_json
 
     project = read_json(work / "project.json")
     if project is None:
         return started.url
     client = Client(started.url, keys.account().legacy_token)
     connect_backend(client, int(project["id"]), backend, keys.values[SECRET])
-    return f"{started.url}/projects/{project['id']}/data"
+    address = f"{started.url}/projects/{project['id']}/data"
+    atomic_write(work / "README.txt", f"{address}\n".encode())
+    return address
 
 
 def _files(annotator: Any) -> Path | None:
