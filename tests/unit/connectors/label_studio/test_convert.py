@@ -1,4 +1,4 @@
-"""Rows to masks, boxes and points, and back; verdicts on what was shown."""
+"""Rows to masks, boxes and points, and back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from connectors.label_studio.convert import (
     region_rows,
 )
 from connectors.label_studio.labeling_config import labeling_config, read_config
-from connectors.label_studio.verdicts import verdicts
 from pipeline.domain.geometry import Box
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Instance, Origin, OriginKind, State
@@ -30,7 +29,7 @@ SIZE = (60, 80)
 TAGS = read_config(labeling_config(["coin", "ring"]))
 KEYPOINT = {"x": 1, "y": 1, "keypointlabels": ["coin"]}
 POLYGONS = replace(TAGS, brush=None)
-MODEL, PERSON = Origin(OriginKind.MODEL, "model"), Origin(OriginKind.HUMAN, "ada@example.org")
+MODEL = Origin(OriginKind.MODEL, "model")
 
 
 def ring() -> Mask:
@@ -173,48 +172,3 @@ def test_a_prediction_has_the_ids_of_its_instances() -> None:
     assert unscored["score"] == 0.6
     assert [one["score"] for one in unscored["result"]] == [0.5, 0.7]
     assert prediction([], TAGS, model_version="x") == {"model_version": "x", "score": 0.0, "result": []}
-
-
-def judged(known: list[Instance], regions: list[Region]) -> dict[str, tuple[State, str, Mask | None]]:
-    answer = verdicts(known, regions, PERSON, task="7")
-    assert all(one.origin == PERSON for one in answer)
-    return {one.id: (one.state, one.label, one.mask) for one in answer}
-
-
-def test_accepted_edited_relabelled_rejected_drawn() -> None:
-    known = [
-        shown("same", ring()),
-        shown("moved", SQUARE),
-        shown("named", SQUARE),
-        shown("gone", SQUARE),
-        shown("bare", None),
-    ]
-    small = Mask.from_box(Box(40, 10, 50, 25), SIZE)
-    answer = judged(
-        known,
-        [
-            Region("same", "ring", "brush", ring()),
-            Region("moved", "ring", "brush", small),
-            Region("named", "coin", "brush", SQUARE),
-            Region("new", "coin", "brush", small),
-            Region("p", "coin", "keypoint", point_xy=(3, 3)),
-            Region("b", "coin", "rectangle", box=Box(1, 1, 9, 9)),
-        ],
-    )
-    assert answer["same"] == (State.ACCEPTED, "ring", ring())
-    assert answer["moved"] == (State.EDITED, "ring", small)
-    assert answer["named"] == (State.EDITED, "coin", SQUARE)
-    assert (answer["gone"][0], answer["bare"][0]) == (State.REJECTED, State.REJECTED)
-    [drawn] = [value for key, value in answer.items() if key.startswith("label_studio-")]
-    assert drawn == (State.DRAWN, "coin", small)
-
-
-def test_a_mask_that_was_shown_as_polygons_keeps_its_hole() -> None:
-    rows = polygon_rows(Region("m1", "ring", "polygon", ring()), TAGS)
-    assert judged([shown("m1", ring())], read_regions(rows, SIZE))["m1"] == (State.ACCEPTED, "ring", ring())
-    half = judged([shown("m1", ring())], read_regions(rows[:1], SIZE))["m1"]
-    assert half[0] is State.EDITED
-
-
-def test_an_empty_mask_is_no_object() -> None:
-    assert judged([], [Region("a", "coin", "brush", Mask.empty(SIZE))]) == {}
