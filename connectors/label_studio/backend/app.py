@@ -35,7 +35,7 @@ from connectors.label_studio.backend.metrics import Metrics, Timings
 from connectors.label_studio.backend.served import Served
 from connectors.label_studio.backend.services import Limits, Services
 from connectors.serving.work import Refusal, refused
-from pipeline.errors import BackendUnavailable, PipelineError
+from pipeline.errors import BackendUnavailable, DataError, PipelineError
 
 __all__ = ["application"]
 
@@ -162,7 +162,9 @@ class _Counting:
 
 
 def _failed(_request: Request, exc: PipelineError) -> Response:
-    body = {"error": {"type": type(exc).__name__, "message": str(exc)[:500]}}
+    # Where a file lies here is nobody's business elsewhere: of what is wrong with it the reason is enough.
+    message = exc.reason if isinstance(exc, DataError) else str(exc)
+    body = {"error": {"type": type(exc).__name__, "message": message[:500]}}
     if isinstance(exc, BackendUnavailable):
         return JSONResponse(body, 503, {"Retry-After": "1"})
     return JSONResponse(body, 422)

@@ -89,7 +89,7 @@ def services(known: int = 3, *, broken: Sequence[int] = (), **changes: Any) -> S
 
     def read_image(one: Sample) -> Image:
         if one.id in unreadable:
-            raise ImageUnreadable("is no longer an image")
+            raise ImageUnreadable("is no longer an image", path=one.path)
         return np.zeros((*SIZE_HW, 3), dtype=np.uint8)
 
     def propose(images: Sequence[tuple[str, Image]]) -> list[tuple[Instance, ...] | DataError]:

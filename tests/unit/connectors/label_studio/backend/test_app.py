@@ -131,7 +131,10 @@ def test_destroyed_prompts_get_an_empty_answer_even_for_a_picture_that_is_gone()
 def test_a_click_on_a_picture_that_cannot_be_read_is_told() -> None:
     with talking(services(broken=[0])) as client:
         body = {"tasks": [task(0)], "label_config": CONFIG, "params": {"context": {"result": [point("p", 1, 1)]}}}
-        assert refusal(client.post("/predict", json=body)) == (422, "ImageUnreadable")
+        answer = client.post("/predict", json=body)
+    assert refusal(answer) == (422, "ImageUnreadable")
+    assert "no longer an image" in answer.text
+    assert "/nowhere" not in answer.text
 
 
 def test_a_server_that_is_away_is_a_reason_to_come_back() -> None:

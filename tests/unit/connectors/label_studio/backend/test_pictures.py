@@ -22,6 +22,8 @@ from connectors.label_studio.backend.services import Limits
 from pipeline.domain.geometry import Image
 from pipeline.errors import ImageUnreadable
 from pipeline.formats.image import decode_image, png_bytes
+from pipeline.segmenting.stored import StoredSegmenter
+from pipeline.store.encodings import EncodingStore
 from tests.fakes.brush import BrushSegmenter
 from tests.unit.connectors.label_studio.backend._tools import SIZE_HW, name_of, services
 
@@ -204,3 +206,19 @@ def test_a_picture_is_encoded_once_and_a_changed_file_anew(folder: Path) -> None
     assert segmenter.encoded == 1
     (folder / "set 1" / "a.png").write_bytes(png_bytes(PICTURE[:10]))
     assert found.encoding(found.find(one, "image")).size_hw == (10, 30)
+
+
+class Storable(BrushSegmenter):
+    storable = True
+
+
+def test_after_a_restart_encodings_are_still_there(tmp_path: Path) -> None:
+    one = Task.model_validate({"id": 5, "data": {"maskloop_sample": name_of(1)}})
+    counted = []
+    for _ in range(2):
+        segmenter = Storable()
+        stored = StoredSegmenter(segmenter, EncodingStore(tmp_path, 10**9))
+        found = pictures(segmenter=stored)
+        assert found.encoding(found.find(one, "image")).size_hw == SIZE_HW
+        counted.append(segmenter.encoded)
+    assert counted == [1, 0]
