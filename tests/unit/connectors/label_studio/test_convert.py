@@ -107,6 +107,18 @@ def test_a_turned_rectangle_is_the_box_around_it(rotation: float, box: tuple[flo
     assert tuple(region.box) == pytest.approx(box)
 
 
+@pytest.mark.parametrize("turned", [90, 180, 270, -90, "90"])
+def test_regions_of_a_turned_picture_are_refused(turned: object) -> None:
+    """The editor writes their places as they are seen, and the picture's size as it is."""
+    with pytest.raises(BadFormat, match=r"'r1'.*turned by .* degrees: turn it back and update"):
+        read_regions([row("keypointlabels", KEYPOINT, image_rotation=turned)], SIZE)
+
+
+@pytest.mark.parametrize("upright", [{"image_rotation": 0}, {"image_rotation": None}, {"image_rotation": 0.0}])
+def test_an_upright_picture_says_so_in_several_ways(upright: dict[str, Any]) -> None:
+    assert len(read_regions([row("keypointlabels", KEYPOINT, **upright)], SIZE)) == 1
+
+
 @pytest.mark.parametrize("score", [10**400, float("nan"), "0.5", True, None])
 def test_a_score_that_is_none_is_left_out(score: object) -> None:
     assert read_regions([row("keypointlabels", KEYPOINT, score=score)], SIZE)[0].score is None
