@@ -34,11 +34,30 @@ def one_ring(mask: Mask) -> Ring:
     top_left, crop = mask.crop()
     # Rings that met at a corner would cross each other once they are drawn in; 4-connected ones never meet.
     outline = trace(crop, connectivity=4)
-    joined = np.zeros((0, 2))
-    for edge in (*outline.outer, *outline.holes):
-        ring = _inset(edge)
-        joined = _joined(joined, ring) if len(joined) else ring
-    return joined + top_left
+    rings = [_inset(edge) for edge in (*outline.outer, *outline.holes)]
+    return (_spanned(rings) if rings else np.zeros((0, 2))) + top_left
+
+
+def _spanned(rings: list[Ring]) -> Ring:
+    """All rings as one, joined by the shortest seams that span them (Prim, 1957), beginning with the first.
+
+    A reader that draws a polygon's border sees a seam between two parts as a line of pixels: so none is longer than it
+    must be.
+    """
+    joined, latest, waiting = rings[0], rings[0], list(range(1, len(rings)))
+    best = {index: (np.inf, joined[0], 0) for index in waiting}
+    while waiting:
+        for index in waiting:
+            squared, here, there = _nearest(latest, rings[index])
+            if squared < best[index][0]:
+                best[index] = squared, latest[here], there
+        nearest = min(waiting, key=lambda index: (best[index][0], index))
+        _, start, there = best[nearest]
+        latest = rings[nearest]
+        here = int(np.flatnonzero((joined == start).all(axis=1))[0])
+        joined = np.concatenate([joined[: here + 1], latest[there:], latest[: there + 1], joined[here:]])
+        waiting.remove(nearest)
+    return joined
 
 
 def _inset(ring: Ring) -> Ring:
@@ -48,14 +67,8 @@ def _inset(ring: Ring) -> Ring:
     return inside
 
 
-def _joined(ring: Ring, other: Ring) -> Ring:
-    """Both rings as one, by a seam between their nearest vertices."""
-    here, there = _nearest(ring, other)
-    return np.concatenate([ring[: here + 1], other[there:], other[: there + 1], ring[here:]])
-
-
-def _nearest(ring: Ring, other: Ring) -> tuple[int, int]:
-    """The indices of the two nearest vertices; the first pair where several are equally near."""
+def _nearest(ring: Ring, other: Ring) -> tuple[float, int, int]:
+    """The squared distance and the indices of the two nearest vertices; the first pair of several equally near."""
     best = (np.inf, 0, 0)
     for first in range(0, len(ring), _BLOCK):
         for second in range(0, len(other), _BLOCK):
@@ -63,7 +76,7 @@ def _nearest(ring: Ring, other: Ring) -> tuple[int, int]:
             row, column = np.unravel_index(int(distance.argmin()), distance.shape)
             candidate = (float(distance[row, column]), first + int(row), second + int(column))
             best = min(best, candidate)
-    return best[1], best[2]
+    return best
 
 
 def _squared(first: Ring, second: Ring) -> npt.NDArray[np.float64]:
