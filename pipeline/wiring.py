@@ -102,29 +102,48 @@ def list_family(family: str) -> list[Listed]:
 
 
 def _lacking(module: Any) -> list[str]:
-    """Extras that are not installed, weights that are not found, and what else the peer says of this machine."""
-    extras = [
+    """Extras that are not installed, weights that are not found, what else the peer says of this machine, and what
+    those lack that it is made of. Peers whose settings must be told are not asked for weights."""
+    lacking = [
         f"pip install 'maskloop[{extra}]'"
         for extra, packages in module.REQUIRES.items()
         if any(importlib.util.find_spec(package) is None for package in packages)
     ]
-    return [*extras, *_lacking_weights(module), *getattr(module, "lacks", list)()]
-
-
-def _lacking_weights(module: Any) -> list[str]:
-    """The weights that a peer's own settings name, where they lie nowhere; peers that must be told are not asked."""
     try:
         settings = module.Settings()
     except ValidationError:
-        return []
-    name = getattr(settings, "published_as", None) or getattr(settings, "weights", None)
-    if not isinstance(name, str):
-        return []
+        settings = None
+    if settings is not None:
+        lacking += [line for name in _named_weights(settings) for line in _lacking_weights(name)]
+        for role, (kind, _) in _members(settings).items():
+            lacking += [f"for {role} {kind}: {line}" for line in _lacking(peer_module("segmenter", kind))]
+    return [*lacking, *getattr(module, "lacks", list)()]
+
+
+def _lacking_weights(name: str) -> list[str]:
     try:
         find_weights(name, [Path.cwd(), *_lent_weights()])
     except WeightsUnavailable:
         return [f"weights {name}, here or in $MASKLOOP_WEIGHTS"]
     return []
+
+
+def _named_weights(settings: BaseModel) -> list[str]:
+    """The weights files that a peer's settings ask for: its own, or those published, and those of its words."""
+    own = getattr(settings, "weights", None)
+    if own is None and not getattr(settings, "untrained", False):
+        own = getattr(settings, "published_as", None)
+    return [name for name in (own, getattr(settings, "text_weights", None)) if isinstance(name, str)]
+
+
+def _members(settings: BaseModel) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """The segmenters that a peer is made of (cascade): its settings' word for each, its kind and its own settings."""
+    values = {name: getattr(settings, name) for name in type(settings).model_fields}
+    return {
+        name: (value.kind, value.settings)
+        for name, value in values.items()
+        if isinstance(getattr(value, "kind", None), str) and isinstance(getattr(value, "settings", None), Mapping)
+    }
 
 
 def load_config(path: Path, overrides: Sequence[str] = (), *, workspace: Path | None = None) -> Config:
@@ -254,7 +273,14 @@ class House:
         Raises MissingExtra for a package that is not installed, WeightsUnavailable for a weights file.
         """
         for family in self.families:
-            self.weights(family)
+            self._check(*self._peer(family))
+
+    def _check(self, _: Any, settings: BaseModel) -> None:
+        """A peer, and those that it is made of."""
+        for name in _named_weights(settings):
+            self._find_weights(name)
+        for kind, more in _members(settings).values():
+            self._check(*checked_peer("segmenter", kind, more))
 
     @property
     def families(self) -> list[str]:

@@ -19,6 +19,7 @@ from pipeline.wiring import (
     peer_module,
     peer_names,
 )
+from tests.contracts._yolo import skip_without
 from tests.integration.commands import TINY
 
 CONFIGS = sorted((TINY.parents[2] / "configs").glob("*.yaml"))
@@ -124,6 +125,37 @@ def test_weights_are_looked_for_beside_the_configuration_in_the_workspace_and_in
     monkeypatch.setenv("MASKLOOP_WEIGHTS", str(lent))
     (lent / "a.pt").touch()
     opened.check()
+
+
+@pytest.mark.parametrize(
+    ("segmenter", "missing"),
+    [
+        ("{kind: mobile_sam}", "mobile_sam.pt"),
+        ("{kind: fastsam, weights: here.pt, text_weights: clip.pt}", "clip.pt"),
+        ("{kind: cascade, fast: {kind: grabcut}, better: {kind: sam2, size: s}}", "sam2.1_s.pt"),
+        ("{kind: cascade, fast: {kind: sam, weights: a.pt}, better: {kind: grabcut}}", "a.pt"),
+    ],
+    ids=["published", "words", "better", "fast"],
+)
+def test_weights_that_are_only_needed_later_are_missed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, segmenter: str, missing: str
+) -> None:
+    skip_without("torch", "ultralytics")
+    monkeypatch.delenv("MASKLOOP_WEIGHTS", raising=False)
+    opened = house(tmp_path, f"segmenter={segmenter}")
+    (tmp_path / "ws" / "here.pt").touch()
+    with pytest.raises(WeightsUnavailable, match=missing.replace(".", r"\.")):
+        opened.check()
+    (tmp_path / "ws" / missing).touch()
+    opened.check()
+
+
+def test_a_cascade_lacks_what_its_members_lack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MASKLOOP_WEIGHTS", raising=False)
+    lacks = {row.kind: row.lacks for row in list_family("segmenter")}
+    assert "for fast mobile_sam: weights mobile_sam.pt" in lacks["cascade"]
+    assert "for better sam2: weights sam2.1_t.pt" in lacks["cascade"]
+    assert lacks["grabcut"] == ""
 
 
 def test_a_workspace_is_made_only_on_purpose(tmp_path: Path) -> None:
