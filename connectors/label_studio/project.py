@@ -42,6 +42,8 @@ SECRET_HEADER = "X-Maskloop-Secret"  # noqa: S105  # the header's name
 WEBHOOK_ACTIONS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED", "TASKS_DELETED")
 
 _NAME = "label_studio"
+_DOWN = "DI"
+"""The state of a backend that does not answer, as Label Studio has just found it."""
 
 
 class Project:
@@ -175,7 +177,8 @@ def connect_backend(client: Client, project: int, url: str, secret: str | None) 
     """Let clicks in a project go to the backend at `url`, and what happens there be told to it, with the secret.
 
     One of ours that was elsewhere before has moved. Label Studio makes the webhook by itself, and without any header:
-    it is mended. Done again, it changes nothing. Raises BackendRejected if Label Studio cannot reach the backend.
+    it is mended. Done again, it changes nothing; a backend that was connected and is down at the moment stays connected.
+    Raises BackendRejected if Label Studio cannot reach one that is new or has moved.
     """
     url = url.rstrip("/")
     body: dict[str, Any] = {"project": project, "url": url, "title": BACKEND_TITLE, "is_interactive": True}
@@ -187,7 +190,7 @@ def connect_backend(client: Client, project: int, url: str, secret: str | None) 
     try:
         if known is None:
             client.create("/api/ml/", body, "connect the backend")
-        else:
+        elif known.get("state") != _DOWN or url not in rows:  # of one that is down Label Studio takes no change
             client.change(f"/api/ml/{known['id']}", body, "connect the backend")
     except BackendRejected as exc:
         raise BackendRejected(
