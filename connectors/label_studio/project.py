@@ -177,7 +177,7 @@ def connect_backend(client: Client, project: int, url: str, secret: str | None) 
     """Let clicks in a project go to the backend at `url`, and what happens there be told to it, with the secret.
 
     One of ours that was elsewhere before has moved. Label Studio makes the webhook by itself, and without any header:
-    it is mended. Done again, it changes nothing; a backend that was connected and is down at the moment stays connected.
+    it is mended. Done again, it changes nothing; a backend that was connected and is down at the moment stays so.
     Raises BackendRejected if Label Studio cannot reach one that is new or has moved.
     """
     url = url.rstrip("/")

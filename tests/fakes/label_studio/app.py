@@ -186,10 +186,10 @@ class _Answers:
         name = request.path_params["table"]
         if name not in _TABLES:
             raise Missing("Not found.")
-        row = self._state.row(getattr(self._state, _TABLES[name]), request.path_params["id"])
-        wanted = await request.json()
-        if wanted.pop("basic_auth_pass", None) is not None:
-            row["basic_auth_pass_is_set"] = True
+        number, wanted = request.path_params["id"], await request.json()
+        if name == "ml":
+            return JSONResponse(self._state.change_backend(number, wanted))
+        row = self._state.row(getattr(self._state, _TABLES[name]), number)
         row.update(wanted)
         return JSONResponse(row)
 

@@ -185,6 +185,15 @@ class State:
         self.make_webhook({"project": project["id"], "url": f"{wanted['url']}/webhook"})
         return made
 
+    def change_backend(self, number: int, wanted: Row) -> Row:
+        """Its health is looked at first."""
+        row = self.row(self.backends, number)
+        if row["state"] == "DI" and wanted.get("url", row["url"]) == row["url"]:
+            raise Wrong({"non_field_errors": [f"Can't connect to ML backend {row['url']}, health check failed."]})
+        row.update({key: value for key, value in wanted.items() if key != "basic_auth_pass"})
+        row["basic_auth_pass_is_set"] |= "basic_auth_pass" in wanted
+        return row
+
     def make_webhook(self, wanted: Row) -> Row:
         defaults = {"send_payload": True, "send_for_all_actions": True, "headers": {}, "is_active": True}
         return self.add(self.webhooks, {**defaults, "actions": [], **wanted})

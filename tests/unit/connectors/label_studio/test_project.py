@@ -167,6 +167,29 @@ def test_a_backend_is_connected_once_and_its_webhook_has_the_secret(
     assert fake.faults.seen[f"PATCH /api/webhooks/{hook['id']}/"] == 1
 
 
+def test_a_backend_that_is_down_stays_connected(fake: FakeLabelStudio, client: Client, tmp_path: Path) -> None:
+    project = project_of(client, tmp_path)
+    project.open()
+    connect_backend(client, project.id, URL, SECRET)
+    (backend,) = fake.state.backends.values()
+    backend["state"] = "DI"
+    connect_backend(client, project.id, URL, SECRET)
+    assert len(fake.state.backends) == 1
+
+
+def test_a_backend_that_moved_takes_its_webhook_along(
+    fake: FakeLabelStudio, client: Client, tmp_path: Path
+) -> None:
+    project = project_of(client, tmp_path)
+    project.open()
+    connect_backend(client, project.id, URL, SECRET)
+    (backend,) = fake.state.backends.values()
+    backend["state"] = "DI"
+    connect_backend(client, project.id, "http://elsewhere:9091", SECRET)
+    assert [row["url"] for row in fake.state.backends.values()] == ["http://elsewhere:9091"]
+    assert [row["url"] for row in fake.state.webhooks.values()] == ["http://elsewhere:9091/webhook"]
+
+
 def test_a_webhook_that_somebody_deleted_is_made_again(
     fake: FakeLabelStudio, client: Client, tmp_path: Path
 ) -> None:
