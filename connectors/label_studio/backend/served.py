@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,12 +23,14 @@ from connectors.label_studio.backend.pictures import Pictures
 from connectors.label_studio.backend.preannotation import preannotations
 from connectors.label_studio.backend.services import Limits, Services
 from connectors.label_studio.backend.warming import Warmer
-from connectors.label_studio.labeling_config import Tags, read_config
+from connectors.label_studio.labeling_config import Tags, config_problems, read_config
 from connectors.serving.work import Places, Refusal, in_thread, read_body
 
 __all__ = ["Served"]
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 _JSON = "application/json"
 _configured = lru_cache(maxsize=32)(read_config)
@@ -89,6 +92,7 @@ class Served:
             asked = read(Setup, data)
             if asked.label_config:
                 _configured(asked.label_config)
+                _complained(asked.label_config, self._services.classes)
             return {"model_version": self._services.model_version()}
 
         return await self._chore(work)
@@ -206,6 +210,13 @@ class Served:
 
     async def _chore(self, work: Callable[[], T]) -> T:
         return await in_thread(self._chores, work, quiet=True)
+
+
+@lru_cache(maxsize=32)
+def _complained(label_config: str, classes: tuple[str, ...]) -> None:
+    """Say once of each configuration what would keep clicks from working: in the editor nothing would happen."""
+    for problem in config_problems(label_config, classes):
+        _log.warning("the project's labelling configuration: %s", problem)
 
 
 def _found(job: Job | None) -> Job:

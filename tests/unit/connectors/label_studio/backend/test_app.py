@@ -69,6 +69,16 @@ def test_a_configuration_that_cannot_be_used_is_told_when_it_is_connected() -> N
         assert "Image" in answer.json()["error"]["message"]
 
 
+def test_what_would_keep_clicks_from_working_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    lacking = CONFIG.replace('smartonly="true"', "").replace('smart="true"', 'smart="false"')
+    with talking(services()) as client, caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            assert client.post("/setup", json={"project": "1", "schema": lacking}).status_code == 200
+    told = [row.getMessage() for row in caplog.records if "labelling configuration" in row.getMessage()]
+    assert len(told) == len(set(told)) >= 2
+    assert "smart" in told[0]
+
+
 def test_every_task_gets_one_prediction_in_order_bad_images_or_not() -> None:
     broken = range(0, 256, 10)
     with talking(services(256, broken=broken), limits=Limits(batch=32)) as client:
