@@ -29,7 +29,7 @@ from connectors.work_folder import atomic_write
 from pipeline.errors import ConfigError
 from pipeline.ports import Annotator, Check, Collected, NoAnswer, Resources, TaskItem, Unusable
 
-__all__ = ["REQUIRES", "Settings", "build", "checks"]
+__all__ = ["REQUIRES", "Settings", "build", "checks", "client_of"]
 
 REQUIRES: Mapping[str, tuple[str, ...]] = {"label-studio": ("httpx", "defusedxml")}
 
