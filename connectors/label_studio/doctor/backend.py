@@ -22,7 +22,11 @@ from pipeline.ports import Check
 
 __all__ = ["backend_checks"]
 
-_CONNECT = "`pipeline submit CONFIG` connects it, while `pipeline serve CONFIG` runs"
+_CONNECT = (
+    "the next round's tasks connect it, if `pipeline serve` runs by then; or, in the project: Settings > Model, with "
+    f"this address, basic authentication as {BACKEND_USER} with MASKLOOP_SECRET, and interactive preannotations"
+)
+_HOOK = f"set it in the project: Settings > Webhooks, with the header {SECRET_HEADER} and MASKLOOP_SECRET"
 _CLICK = "maskloop-doctor"
 """The id of the click's only point."""
 
@@ -97,7 +101,7 @@ def _webhook(client: Client, project: int, url: str, secret: str | None) -> Chec
             "webhook", "warning", "answers are not announced: the next tasks are not made ready", _CONNECT
         )
     if secret is not None and (row.get("headers") or {}).get(SECRET_HEADER) != secret:
-        return Check("webhook", "warning", f"it does not send {SECRET_HEADER}: the backend refuses it", _CONNECT)
+        return Check("webhook", "warning", f"it does not send {SECRET_HEADER}: the backend refuses it", _HOOK)
     return Check("webhook", "ok", "answers are announced to the backend")
 
 

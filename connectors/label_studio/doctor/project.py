@@ -52,7 +52,7 @@ def label_checks(project: Mapping[str, Any], classes: Sequence[str]) -> Generato
         yield Check("labels", "ok", f"{', '.join(classes)}: to draw with, and to ask with by point and rectangle")
     shown = project.get("model_version")
     if shown and shown != PREDICTIONS:
-        remedy = f"choose {PREDICTIONS!r} in the project: Settings > Annotation, or run `pipeline submit CONFIG`"
+        remedy = f"choose {PREDICTIONS!r} in the project: Settings > Annotation > Live Predictions"
         yield Check(
             "predictions", "warning", f"people are shown those of {shown!r}, not what was imported", remedy
         )
