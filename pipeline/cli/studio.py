@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,7 @@ Label Studio is ready, and the machine's masks are in it.
 
 When the last picture of the round is submitted, the next model is trained here, and the next pictures come.
 Ctrl-C ends it all; the same command goes on where you were.
-In another terminal:   . {keys}; pipeline doctor {config}{overrides}
+In another terminal:   . {keys}; pipeline doctor {given}
 {line}
 """
 
@@ -116,15 +117,16 @@ def _work(
     keys: _Keys,
 ) -> None:
     """The backend, the loop up to its first question, and then both until somebody ends them."""
-    port = free_port_from(_port_of(settings.annotator.settings.get("backend")))
+    told = settings.annotator.settings
+    port = free_port_from(_port_of(told.get("backend")))
     backend = f"http://127.0.0.1:{port}"
     # Only what the file does not say already: people read these words again.
-    told = settings.annotator.settings
     moved = {key: value for key, value in (("url", started.url), ("backend", backend)) if told.get(key) != value}
-    own = (*overrides, *(f"annotator.{key}={value}" for key, value in moved.items()))
-    given = [str(config), *(part for one in own for part in ("--set", one))]
+    given = [str(config)]
+    for own in (*overrides, *(f"annotator.{key}={value}" for key, value in moved.items())):
+        given += ["--set", own]
     given += ["--workspace", str(workspace)] if workspace is not None else []
-    environment = {**os.environ, **keys.environment()}
+    environment = {**os.environ, **keys.values}
     log = keys.path.parent / "serve.log"
     click.echo("its backend is starting …")
     serve = stack.enter_context(
@@ -135,9 +137,15 @@ def _work(
     _connect(work, started, backend, keys)
     _run(given, environment, serve, log)
     address = _connect(work, started, backend, keys)
-    words = "".join(f" --set {one}" for one in own) + (
-        f" --workspace {workspace}" if workspace is not None else ""
-    )
+    _welcome(address, keys, given)
+    if _run([*given, "--watch", "--every", _LOOK_S], environment, serve, log) == 0:
+        click.echo(f"All rounds are finished. Label Studio stays at {address} until Ctrl-C.")
+    while serve.poll() is None:
+        time.sleep(1)
+    fail(f"`pipeline serve` has ended; its log is {short(log)}", ERROR)
+
+
+def _welcome(address: str, keys: _Keys, given: Sequence[str]) -> None:
     account = keys.account()
     click.echo(
         _WELCOME.format(
@@ -146,23 +154,12 @@ def _work(
             email=account.email,
             password=account.password,
             keys=short(keys.path.absolute()),
-            config=config,
-            overrides=words,
+            given=shlex.join(given),
         )
     )
-    if _run([*given, "--watch", "--every", _LOOK_S], environment, serve, log) == 0:
-        click.echo(f"All rounds are finished. Label Studio stays at {address} until Ctrl-C.")
-    while serve.poll() is None:
-        time.sleep(1)
-    fail(f"`pipeline serve` has ended; its log is {short(log)}", ERROR)
 
 
-def _run(
-    given: list[str],
-    environment: Mapping[str, str],
-    serve: subprocess.Popen[bytes],
-    log: Path,
-) -> int:
+def _run(given: Sequence[str], environment: Mapping[str, str], serve: subprocess.Popen[bytes], log: Path) -> int:
     """`pipeline run`, which speaks here: 0 or WAITING; every other end is the end of all."""
     with child(pipeline_command("run", *given), environment) as process:
         while (code := process.poll()) is None:
@@ -260,7 +257,3 @@ class _Keys:
             raise ConfigError(
                 f"it lacks {exc.args[0]}: move the folder away, and begin again", path=self.path
             ) from exc
-
-    def environment(self) -> dict[str, str]:
-        """What the backend and the annotator want."""
-        return dict(self.values)
