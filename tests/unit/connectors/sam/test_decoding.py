@@ -90,3 +90,28 @@ def test_it_says_what_the_package_s_own_says(kind: str, prompts: int, priors: bo
     assert float(logits.std()) > 0.1, "a decoder that says nothing proves nothing"
     np.testing.assert_allclose(ours[0].numpy(), logits.numpy(), rtol=0, atol=1e-10)
     np.testing.assert_allclose(ours[1].numpy(), ious.numpy(), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+def test_in_bf16_it_says_nearly_the_same(kind: str) -> None:
+    skip_without("torch", "ultralytics")
+    import torch
+
+    with torch.random.fork_rng(devices=[]), torch.inference_mode():
+        torch.manual_seed(0)
+        decoding = MaskDecoding(DECODERS[kind]().eval())
+        image, position = (torch.randn(1, WIDTH, SIDE, SIDE) for _ in range(2))
+        sparse, dense = torch.randn(5, 3, WIDTH), torch.randn(1, WIDTH, SIDE, SIDE)
+        finer = [torch.randn(1, WIDTH // less, times * SIDE, times * SIDE) for less, times in ((8, 4), (4, 2))]
+
+        def told() -> Any:
+            return decoding(
+                image, position, sparse, dense, multimask=True, finer=None if "first" in kind else finer
+            )
+
+        exact, exact_ious = told()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rounded, ious = told()
+    assert float((rounded.float() - exact).norm() / exact.norm()) < 0.03
+    np.testing.assert_allclose(ious.float().numpy(), exact_ious.numpy(), atol=0.02)
+    assert not torch.equal(rounded.float(), exact)

@@ -13,6 +13,7 @@ import pytest
 
 from connectors.segmenters.nano_sam import SHIPPED, Settings, build
 from pipeline.domain.geometry import Box
+from pipeline.domain.mask import Mask
 from pipeline.domain.prompts import Encoding, Prompt
 from pipeline.errors import ShapeMismatch, WeightsUnavailable
 from pipeline.ports import Segmenter
@@ -59,6 +60,19 @@ def test_it_is_right_about_scenes_that_no_training_saw(
     figures = importlib.import_module("nano_sam.figures").measure(segmenter, DEMO, objects=30, seed=7_002)
     floors = {"box": 0.85, "point": 0.7, "box_3_clicks": 0.9, "point_3_clicks": 0.9, "spearman": 0.5}
     assert {name: figures[name] for name, floor in floors.items() if figures[name] < floor} == {}
+
+
+def test_in_bf16_masks_are_nearly_the_same_and_no_encoding_is_mistaken(
+    segmenter: Segmenter, tmp_path: Path
+) -> None:
+    rounded = build(Settings(device="cpu", precision="bf16"), resources_for(tmp_path))
+    assert rounded.fingerprint != segmenter.fingerprint
+    image, things = scene_at(DEMO, 7_002, 0)
+    prompts = [Prompt(box=box) for thing in things if (box := Mask.from_bitmap(thing.visible).box) is not None]
+    exact, near = (one.decode(one.encode([image])[0], prompts) for one in (segmenter, rounded))
+    ious = [one.mask.iou(other.mask) for [one], [other] in zip(exact, near, strict=True)]
+    assert min(ious) > 0.95
+    assert all(one.logits is not None and one.logits.dtype == np.float32 for [one] in near)
 
 
 def test_one_point_has_three_candidates_and_a_box_one(segmenter: Segmenter, scene: tuple[Encoding, Any]) -> None:
