@@ -187,8 +187,10 @@ def _habits(root: ET.Element, tags: Tags) -> list[str]:
 def instructions(classes: Sequence[str]) -> str:
     """What people are told before they begin, as HTML."""
     names = ", ".join(f"<b>{html.escape(name)}</b>" for name in classes)
-    items = "".join(f"<li>{step}</li>" for step in _STEPS)
-    return f"<h3>Outline every object: {names}</h3><ol>{items}</ol>"
+    # Label Studio's pages show lists without numbers and space unless they are told.
+    items = "".join(f'<li style="margin: 0.5em 0">{step}</li>' for step in _STEPS)
+    steps = f'<ol style="list-style: decimal; padding-left: 1.5em">{items}</ol>'
+    return f"<h3>Outline every object: {names}</h3>{steps}"
 
 
 def _parsed(xml: str) -> ET.Element:
