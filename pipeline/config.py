@@ -65,6 +65,8 @@ class ProjectSettings(BaseModel):
             raise ValueError("two classes have the same name")
         if any(not name.strip() or name != name.strip() for name in names):
             raise ValueError("a class name is empty, or has a space at its end")
+        if not all(name.isprintable() for name in names):
+            raise ValueError("a class name has a character that nobody can see, such as a tab or a line's end")
         return names
 
 
