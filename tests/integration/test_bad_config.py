@@ -117,6 +117,7 @@ CASES = [
     changed("negative split", {"ingest.split.train": -1}, "ingest.split.train: "),
     changed("no classes", {"project.classes": []}, "project.classes: ", "at least 1 item"),
     changed("a class twice", {"project.classes": ["a", "a"]}, "project.classes: two classes have the same name"),
+    changed("a class with a tab", {"project.classes": ["a\tb"]}, "project.classes: a class name has a character"),
     changed("a class without a name", {"project.classes": [" "]}, "project.classes: a class name is empty"),
     changed(
         "a class that YAML read as a truth value", {"project.classes": [False]}, "project.classes.0: ", "string"
