@@ -47,6 +47,13 @@ def test_paths_are_relative_to_the_file_and_absolute_afterwards(
     assert second.labels == tmp_path / "home" / "labels.json"
 
 
+def test_the_annotators_images_are_relative_to_the_file_too(file: Path, tmp_path: Path) -> None:
+    told = load(
+        file, ["annotator.kind=some_annotator", "annotator.images.kind=local_files", "annotator.images.root=../b"]
+    )
+    assert told.annotator.settings["images"] == {"kind": "local_files", "root": str(tmp_path / "b")}
+
+
 def test_a_file_named_from_where_one_stands(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(file.parent)
     assert load(Path("c.yaml")).workspace == tmp_path / "runs" / "cells"

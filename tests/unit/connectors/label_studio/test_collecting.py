@@ -290,8 +290,12 @@ def test_two_tasks_with_one_key_are_one_task(room: Room) -> None:
     said = room.collect()
     assert summary(said) == [(FIRST, "rejected", "rejected"), (SECOND, "rejected", "rejected", "drawn")]
     assert len({one.task_id for one in said}) == 1
+    room.state.clock += timedelta(hours=1)
+    room.state.change_annotation(mine["id"], {"result": [drawn_row("other", "star")]})
+    assert summary(room.collect(later=timedelta(seconds=5))) == [(FIRST, "rejected", "rejected", "drawn")]
     room.state.delete_annotation(mine["id"])
-    assert room.collect() == []
+    # The twin has not changed and is not listed; what was said in it is left.
+    assert summary(room.collect(later=timedelta(seconds=5))) == [(SECOND, "rejected", "rejected", "drawn")]
     room.state.delete_task(first)
     assert room.collect() == []
     assert len(room.submit()) == 0
