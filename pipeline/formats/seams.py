@@ -45,7 +45,7 @@ def _spanned(rings: list[Ring]) -> Ring:
     must be.
     """
     joined, latest, waiting = rings[0], rings[0], list(range(1, len(rings)))
-    best = {index: (np.inf, joined[0], 0) for index in waiting}
+    best = dict.fromkeys(waiting, (np.inf, joined[0], 0))
     while waiting:
         for index in waiting:
             squared, here, there = _nearest(latest, rings[index])
