@@ -31,6 +31,7 @@ from pipeline.domain.rounds import STAGES, Candidate, Evidence, ModelRef, Round,
 from pipeline.errors import ConfigError, DataError
 from pipeline.events import Emit, silent
 from pipeline.ports import Annotator, Detector, Embedder, Executor, NoAnswer, Segmenter, TaskItem, Trainer
+from pipeline.segmenting.careful import escalated_by
 from pipeline.shelf import Predictions, Shelf, batched, fingerprint, machine_instances
 from pipeline.stages.collect import Refused, collect
 from pipeline.stages.evaluate import better, evaluate
@@ -192,8 +193,9 @@ class Loop:
         def make(ids: Sequence[str]) -> dict[str, Predictions]:
             return self._masks(self._shelf.proposals(upstream["fingerprint"], ids))
 
+        before = escalated_by(self._peers.segmenter)
         self._shelf.make_predictions(name, self._pool(), make)
-        return facts | {"fingerprint": name}
+        return facts | {"fingerprint": name, "escalated": escalated_by(self._peers.segmenter) - before}
 
     def _score(self, number: int) -> Facts:
         if not self._facts(number, "propose")["pool"]:

@@ -36,6 +36,7 @@ __all__ = [
     "Embedder",
     "Enlarger",
     "Epoch",
+    "Escalating",
     "Executor",
     "NoAnswer",
     "Resources",
@@ -177,6 +178,16 @@ class Enlarger(Protocol):
 
     def enlarge(self, logits: Logits, size_hw: SizeHW) -> npt.NDArray[np.float32]:
         """`float32 (h, w)`; over the mask threshold is object. Raises ShapeMismatch for logits of another shape."""
+        ...
+
+
+@runtime_checkable
+class Escalating(Protocol):
+    """A segmenter made of several, which asks a better one where the first is not sure."""
+
+    @property
+    def escalated(self) -> int:
+        """How many prompts went on, since it was built."""
         ...
 
 

@@ -133,6 +133,10 @@ class _Cascade:
         with self._lock:
             return Escalations(self._asked, self._escalated, self._later.made)
 
+    @property
+    def escalated(self) -> int:
+        return self.escalations.escalated
+
     def encode(self, images: Sequence[Image]) -> list[Encoding]:
         """The fast one's arrays under `fast.`; beside them the better one's under `better.`, or the pixels (`rgb`,
         `uint8 (h, w, 3)`) from which it makes its own when it is asked."""

@@ -33,7 +33,8 @@ def _by_models(stage: str, facts: Mapping[str, Any], tally: Mapping[str, int]) -
         return many(images, "image")
     boxes = tally.get("proposals", 0)
     if stage == "segment":
-        return f"{many(tally.get('masks', 0), 'mask')} for {many(boxes, 'box', 'boxes')}"
+        again = f", {facts['escalated']:,} by the better segmenter" if facts.get("escalated") else ""
+        return f"{many(tally.get('masks', 0), 'mask')} for {many(boxes, 'box', 'boxes')}{again}"
     return f"{many(boxes, 'object')} in {many(images, 'image')}, by {_model(facts.get('champion'))}"
 
 

@@ -12,10 +12,10 @@ from pipeline.domain.geometry import Image, SizeHW
 from pipeline.domain.mask import Mask
 from pipeline.domain.prompts import Encoding, Logits, MaskPrediction, Prompt
 from pipeline.errors import BackendRejected, DataError, ShapeMismatch
-from pipeline.ports import Enlarger, Segmenter
+from pipeline.ports import Enlarger, Escalating, Segmenter
 from pipeline.segmenting.cleaning import MaskSettings, cleaned
 
-__all__ = ["MOST_PROMPTS", "CarefulSegmenter", "enlarger_of"]
+__all__ = ["MOST_PROMPTS", "CarefulSegmenter", "enlarger_of", "escalated_by"]
 
 MOST_PROMPTS = 4096
 """Prompts in one call. Each answer brings its logits, a quarter of a megabyte: all together a gigabyte."""
@@ -82,10 +82,20 @@ class CarefulSegmenter:
         """As the segmenter does it. Raises BackendRejected if it cannot."""
         return enlarger_of(self._segmenter).enlarge(logits, size_hw)
 
+    @property
+    def escalated(self) -> int:
+        """As the segmenter counts; 0 for one that never asks another."""
+        return escalated_by(self._segmenter)
+
     def _finished(self, answer: MaskPrediction, label: str | None) -> MaskPrediction:
         if answer.predicted_iou < self._settings.threshold:
             return replace(answer, mask=Mask.empty(answer.mask.size_hw), label=label)
         return replace(answer, mask=cleaned(answer.mask, self._settings, label), label=label)
+
+
+def escalated_by(segmenter: Segmenter) -> int:
+    """How many prompts it has handed on to a better one; 0 for a segmenter that never does."""
+    return segmenter.escalated if isinstance(segmenter, Escalating) else 0
 
 
 def enlarger_of(segmenter: Segmenter) -> Enlarger:

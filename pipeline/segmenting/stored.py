@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pipeline.domain.geometry import Image, SizeHW
 from pipeline.domain.prompts import Encoding, Logits, MaskPrediction, Prompt
 from pipeline.ports import Segmenter
-from pipeline.segmenting.careful import enlarger_of
+from pipeline.segmenting.careful import enlarger_of, escalated_by
 from pipeline.store.encodings import EncodingStore, content_of
 
 __all__ = ["StoredSegmenter"]
@@ -62,6 +62,11 @@ class StoredSegmenter:
     def enlarge(self, logits: Logits, size_hw: SizeHW) -> npt.NDArray[np.float32]:
         """As the segmenter does it. Raises BackendRejected if it cannot."""
         return enlarger_of(self._segmenter).enlarge(logits, size_hw)
+
+    @property
+    def escalated(self) -> int:
+        """As the segmenter counts; 0 for one that never asks another."""
+        return escalated_by(self._segmenter)
 
     def _encode(self, image: Image) -> Encoding:
         content = content_of(image)

@@ -20,6 +20,13 @@ CASES: list[tuple[str, dict[str, Any], dict[str, int], str]] = [
     ("propose", {"champion": "m"}, {}, "nothing new"),
     ("segment", {}, {"segment.done": 4, "proposals": 1, "masks": 0}, "0 masks for 1 box"),
     ("segment", {}, {}, "nothing new"),
+    (
+        "segment",
+        {"escalated": 3},
+        {"segment.done": 4, "proposals": 9, "masks": 9},
+        "9 masks for 9 boxes, 3 by the better segmenter",
+    ),
+    ("segment", {"escalated": 0}, {"segment.done": 4, "proposals": 9, "masks": 9}, "9 masks for 9 boxes"),
     ("score", {}, {"score.done": 7}, "7 images"),
     ("select", {"selected": 3, "candidates": 40}, {}, "3 of 40 images to ask about"),
     ("submit", {"tasks": 3, "annotator": "folder"}, {}, "3 tasks for folder"),

@@ -19,6 +19,8 @@ from pipeline.domain.geometry import Box, Image
 from pipeline.domain.mask import Mask
 from pipeline.domain.prompts import Encoding, MaskPrediction, Prompt
 from pipeline.errors import ConfigError, ShapeMismatch, UnknownPeer
+from pipeline.segmenting.careful import CarefulSegmenter, escalated_by
+from pipeline.segmenting.cleaning import MaskSettings
 from tests.contracts._yolo import resources_for
 
 SIZE_HW = (40, 60)
@@ -100,6 +102,7 @@ def test_only_what_is_under_a_floor_is_asked_again(
     assert [prompt.box for prompt in better.asked] == ([RIGHT] if escalates else [])
     assert better.encoded == int(escalates), "the better one's encoder runs only where something escalates"
     assert segmenter.escalations == cascade.Escalations(2, int(escalates), int(escalates))
+    assert escalated_by(CarefulSegmenter(segmenter, MaskSettings())) == int(escalates), "through what is around it"
 
 
 def test_a_mask_that_its_own_box_does_not_give_again_is_asked_again(tmp_path: Path) -> None:
