@@ -273,14 +273,7 @@ class House:
         Raises MissingExtra for a package that is not installed, WeightsUnavailable for a weights file.
         """
         for family in self.families:
-            self._check(*self._peer(family))
-
-    def _check(self, _: Any, settings: BaseModel) -> None:
-        """A peer, and those that it is made of."""
-        for name in _named_weights(settings):
-            self._find_weights(name)
-        for kind, more in _members(settings).values():
-            self._check(*checked_peer("segmenter", kind, more))
+            self.weights(family)
 
     @property
     def families(self) -> list[str]:
@@ -291,14 +284,19 @@ class House:
         """The chosen peer's name."""
         return str(getattr(self._config, family).kind)
 
-    def weights(self, family: str) -> tuple[Path, str | None] | None:
-        """The file that the chosen peer's settings name, and the SHA-256 that they demand; None if they name none.
+    def weights(self, family: str) -> list[tuple[Path, str | None]]:
+        """The files that the chosen peer needs, and those that it is made of, with the SHA-256 demanded of each.
 
         Raises MissingExtra and WeightsUnavailable, ConfigError among them.
         """
-        _, settings = self._peer(family)
-        name = getattr(settings, "weights", None)
-        return (self._find_weights(name), getattr(settings, "sha256", None)) if isinstance(name, str) else None
+        return list(self._weights_of(self._peer(family)[1]))
+
+    def _weights_of(self, settings: BaseModel) -> Iterator[tuple[Path, str | None]]:
+        demanded = getattr(settings, "sha256", None)
+        for name in _named_weights(settings):
+            yield self._find_weights(name), demanded if name != getattr(settings, "text_weights", None) else None
+        for kind, more in _members(settings).values():
+            yield from self._weights_of(checked_peer("segmenter", kind, more)[1])
 
     def checks(self, family: str) -> Iterator[Check]:
         """What the chosen peer itself has to say for `pipeline doctor`: most have nothing. Raises what it raises."""

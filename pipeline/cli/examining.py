@@ -138,19 +138,18 @@ def _disk(config: Config) -> Check:
 
 
 def _peer(house: House, family: str) -> Iterator[Check]:
-    """Its packages, and its weights file with the digest that is demanded of it."""
+    """Its packages, and its weights files with the digests that are demanded of them."""
     found = house.weights(family)
-    if found is None:
+    if not found:
         yield Check(family, "ok", f"{house.kind(family)}: everything that it needs is installed")
-        return
-    path, wanted = found
-    digest = _sha256(path)
-    if wanted is not None and digest != wanted.lower():
-        remedy = f"fetch the file again, or put {family}.sha256 right if the file is the one you mean"
-        yield Check(family, "failed", f"{short(path)} has SHA-256 {digest}, not {wanted}", remedy)
-        return
-    demanded = "as demanded" if wanted is not None else f"{family}.sha256 would demand it"
-    yield Check(family, "ok", f"{house.kind(family)}: {path.name}, SHA-256 {digest[:16]}… ({demanded})")
+    for path, wanted in found:
+        digest = _sha256(path)
+        if wanted is not None and digest != wanted.lower():
+            remedy = f"fetch the file again, or put {family}.sha256 right if the file is the one you mean"
+            yield Check(family, "failed", f"{short(path)} has SHA-256 {digest}, not {wanted}", remedy)
+            continue
+        demanded = "as demanded" if wanted is not None else f"{family}.sha256 would demand it"
+        yield Check(family, "ok", f"{house.kind(family)}: {path.name}, SHA-256 {digest[:16]}… ({demanded})")
 
 
 def _champion(opened: Workspace) -> Iterator[Check]:

@@ -102,7 +102,8 @@ def _fault(client: Client, address: str, wanted: SizeHW) -> str | None:
         height, width = _upright_size(client.media(address).content)
     except BackendError as exc:
         return f"is not given out: {exc}"
-    except (UnidentifiedImageError, OSError) as exc:
+    except (UnidentifiedImageError, OSError, ImportError) as exc:
+        # Ultralytics, where it was imported, looks for a package of its own to open what Pillow cannot.
         return f"is none: {type(exc).__name__}"
     return (
         None

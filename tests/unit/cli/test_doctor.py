@@ -144,5 +144,5 @@ def test_the_house_knows_its_peers(config: Path, tmp_path: Path) -> None:
     assert isinstance(house, House)
     assert house.families == ["detector", "segmenter", "annotator", "trainer", "executor"]
     assert house.kind("segmenter") == "ellipse"
-    assert house.weights("segmenter") is None
+    assert house.weights("segmenter") == []
     assert load_config(config).rounds == 1
