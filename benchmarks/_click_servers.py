@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import socket
 import sys
 import tempfile
 import threading
@@ -33,6 +32,7 @@ from connectors.label_studio.backend.services import Limits, Services
 from connectors.label_studio.convert import Region, brush_row, read_regions
 from connectors.label_studio.labeling_config import labeling_config, read_config
 from connectors.serving.uvicorn_server import server_of
+from pipeline.cli.serving import bound
 from pipeline.domain.geometry import Image
 from pipeline.domain.prompts import Encoding, Prompt
 from pipeline.formats.image import read_image
@@ -134,7 +134,7 @@ def main() -> None:
     segmenter = segmenter_of(kind)
     where = Path(folder)
     app = ours(segmenter, where) if side == "ours" else usual(segmenter, where, remembers_one=side == "one")
-    with socket.create_server(("127.0.0.1", int(port))) as listening:
+    with bound("127.0.0.1", int(port)) as listening:
         print(
             json.dumps({"side": side, "weights": hashlib.sha256(segmenter.name.encode()).hexdigest()}), flush=True
         )
