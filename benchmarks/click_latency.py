@@ -80,6 +80,7 @@ class Person:
         self._rng = np.random.default_rng(seed)
         self._points: dict[int, list[dict[str, Any]]] = defaultdict(list)
         self._regions = 0
+        self._begun: dict[int, int] = defaultdict(int)
         self._seed = seed
         self.parts: list[str] = []
 
@@ -88,6 +89,7 @@ class Person:
         points = self._points[number]
         if len(points) == CLICKS:
             points.clear()
+            self._begun[number] += 1
         self._regions += 1
         x, y = self._rng.uniform(20, 80, 2)
         points.append(
@@ -107,13 +109,11 @@ class Person:
 
     def click(self, number: int) -> list[int]:
         """The answer's code."""
-        task = {"id": number, "data": {"image": f"/data/local-files/?d=pictures/{number}.jpg"}}
-        body = {
-            "tasks": [task],
-            "project": "1.1",
-            "label_config": CONFIG,
-            "params": {"context": self.context(number)},
-        }
+        context = self.context(number)
+        # A task for each region, so that none is understood as the correction of the one before.
+        address = f"/data/local-files/?d=pictures/{number}.jpg"
+        task = {"id": 1000 * self._begun[number] + number, "data": {"image": address}}
+        body = {"tasks": [task], "project": "1.1", "label_config": CONFIG, "params": {"context": context}}
         answer = self._client.post("/predict", json=body)
         answer.raise_for_status()
         self.parts.append(answer.headers.get("Server-Timing", ""))
