@@ -110,9 +110,9 @@ class Person:
     def click(self, number: int) -> list[int]:
         """The answer's code."""
         context = self.context(number)
-        # A task for each region, so that none is understood as the correction of the one before.
+        # A task for each person and region, so that none is understood as the correction of the one before.
         address = f"/data/local-files/?d=pictures/{number}.jpg"
-        task = {"id": 1000 * self._begun[number] + number, "data": {"image": address}}
+        task = {"id": 1000 * (1000 * self._seed + self._begun[number]) + number, "data": {"image": address}}
         body = {"tasks": [task], "project": "1.1", "label_config": CONFIG, "params": {"context": context}}
         answer = self._client.post("/predict", json=body)
         answer.raise_for_status()
@@ -137,7 +137,7 @@ def compared(ours: str, peer: str, pictures: Sequence[int], pairs: int) -> tuple
 
     Only a region's first click has to be answered alike: later ones carry the last answer's logits with us.
     """
-    people = Person(ours, 1), Person(peer, 1)
+    people = Person(ours, len(pictures)), Person(peer, len(pictures))
     answers: list[list[list[int]]] = [[], []]
 
     def one(side: int) -> None:
