@@ -6,7 +6,6 @@ file that a later call relies on, appear whole or not at all.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -15,9 +14,9 @@ from typing import Any
 
 from pipeline.domain.rounds import ModelRef
 from pipeline.errors import BackendRejected
-from pipeline.files import whole_file
+from pipeline.files import file_sha256, whole_file
 
-__all__ = ["atomic_copy", "atomic_write", "claim", "file_sha256", "finished", "read_json", "write_result"]
+__all__ = ["atomic_copy", "atomic_write", "claim", "finished", "read_json", "write_result"]
 
 
 def atomic_write(path: Path, data: bytes) -> None:
@@ -29,12 +28,6 @@ def atomic_copy(source: Path, path: Path) -> None:
     """The same for the contents of `source`, which are not read into memory at once."""
     with source.open("rb") as opened:
         whole_file(path, lambda file: shutil.copyfileobj(opened, file))
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, hexadecimal."""
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

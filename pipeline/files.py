@@ -8,6 +8,7 @@ refuses is an OSError here; whoever calls says what it means.
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import shutil
 import uuid
@@ -18,10 +19,16 @@ from typing import BinaryIO
 
 from pipeline.events import Emit, silent
 
-__all__ = ["is_unfinished", "make_folder", "sync_folder", "whole_file", "whole_folder"]
+__all__ = ["file_sha256", "is_unfinished", "make_folder", "sync_folder", "whole_file", "whole_folder"]
 
 _UNFINISHED = ".unfinished-"
 _SYNCING = 8
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, hexadecimal."""
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def whole_file(path: Path, fill: Callable[[BinaryIO], object], *, emit: Emit = silent) -> None:

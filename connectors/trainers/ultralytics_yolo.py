@@ -21,9 +21,10 @@ from connectors.ultralytics.runtime import load, pick_device
 from connectors.ultralytics.training import run
 from connectors.ultralytics.view import make_view
 from connectors.ultralytics.weights import Weights, read_model, weights_by_name, weights_of
-from connectors.work_folder import claim, file_sha256, finished, write_result
+from connectors.work_folder import claim, finished, write_result
 from pipeline.domain.rounds import ModelRef
 from pipeline.errors import BackendRejected, ConfigError, WeightsUnavailable
+from pipeline.files import file_sha256
 from pipeline.ports import Epoch, Resources, Trainer
 
 __all__ = ["REQUIRES", "Settings", "UltralyticsTrainer", "build"]

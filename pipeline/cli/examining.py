@@ -5,7 +5,6 @@ Nothing is changed. Each examination goes on where the one before found fault, a
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -21,6 +20,7 @@ from pipeline.cli.common import short
 from pipeline.cli.words import many
 from pipeline.domain.prompts import Prompt
 from pipeline.errors import MissingExtra, PipelineError, WeightsUnavailable
+from pipeline.files import file_sha256
 from pipeline.ports import Check, Segmenter
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _peer(house: House, family: str) -> Iterator[Check]:
     if not found:
         yield Check(family, "ok", f"{house.kind(family)}: everything that it needs is installed")
     for path, wanted in found:
-        digest = _sha256(path)
+        digest = file_sha256(path)
         if wanted is not None and digest != wanted.lower():
             remedy = f"fetch the file again, or put {family}.sha256 right if the file is the one you mean"
             yield Check(family, "failed", f"{short(path)} has SHA-256 {digest}, not {wanted}", remedy)
@@ -160,7 +160,7 @@ def _champion(opened: Workspace) -> Iterator[Check]:
     model = opened.ledger.models.get(champion)
     if not model.weights.is_file():
         yield Check("model", "failed", f"{short(model.weights)} is gone", "bring it back from a copy")
-    elif _sha256(model.weights) != model.sha256:
+    elif file_sha256(model.weights) != model.sha256:
         remedy = "`pipeline verify CONFIG` names all damage; bring the file back from a copy"
         yield Check("model", "failed", f"{short(model.weights)} is not what the ledger says", remedy)
     else:
@@ -191,8 +191,3 @@ def _click(house: House) -> Iterator[Check]:
         return
     times = f"{1000 * (encoded - begun):.0f} ms for the image, {1000 * (answered - encoded):.0f} ms for the click"
     yield Check("click", "ok", f"{segmenter.name} answers a click ({times})")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 
 import click
 
 from pipeline.cli.common import config_options
+from pipeline.cli.processes import pipeline_command
 from pipeline.cli.serving import bound, require_packages, secret_for, serve_until_stopped, url_of
 
 __all__ = ["serve"]
@@ -93,7 +93,7 @@ def serve(
 
 def _run_command(config: Path, overrides: tuple[str, ...], workspace: Path | None) -> tuple[str, ...]:
     """`pipeline run`, with what this command was given."""
-    command = [sys.executable, "-c", "from pipeline.cli import main; main()", "run", str(config.absolute())]
+    command = pipeline_command("run", str(config.absolute()))
     for override in overrides:
         command += ["--set", override]
     if workspace is not None:

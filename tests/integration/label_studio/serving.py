@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from connectors.label_studio.client import Client
+from pipeline.cli.processes import pipeline_command
 
 __all__ = ["accept_all", "serving"]
 
@@ -21,15 +21,7 @@ _START_S = 90.0
 @contextmanager
 def serving(config: Path, port: int, log: Path) -> Iterator[str]:
     """The server's address, from when it is healthy to the end of the block."""
-    command = [
-        sys.executable,
-        "-c",
-        "from pipeline.cli import main; main()",
-        "serve",
-        str(config),
-        "--port",
-        str(port),
-    ]
+    command = pipeline_command("serve", str(config), "--port", str(port))
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     url = f"http://127.0.0.1:{port}"

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from connectors.work_folder import atomic_copy, atomic_write, claim, file_sha256, finished, read_json, write_result
+from connectors.work_folder import atomic_copy, atomic_write, claim, finished, read_json, write_result
 from pipeline.domain.rounds import ModelRef
 from pipeline.errors import BackendRejected
+from pipeline.files import file_sha256
 
 
 def test_a_write_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
