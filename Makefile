@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # uv shares installed files between environments (hard links) where it works; pip is the way that always works.
 UV_VERSION := 0.13.8
 CONFIG ?= configs/demo.yaml
-EXTRAS := ultralytics,segment-anything,sam3,text,serve,remote,label-studio,engines,test,lint
+EXTRAS := ultralytics,segment-anything,sam3,text,serve,remote,label-studio,fiftyone,engines,test,lint
 
 # Real images and weights, for tests, benchmarks and the configurations that name them.
 ifneq ($(wildcard ../shared/data),)

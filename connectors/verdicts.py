@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.domain.geometry import Box
 from pipeline.domain.mask import Mask
-from pipeline.domain.records import Instance, Origin, State
+from pipeline.domain.records import Before, Instance, Origin, State
 
 __all__ = ["Outline", "verdicts"]
 
@@ -57,6 +57,7 @@ def _unchanged(outline: Outline, shown: Instance) -> bool:
 
 
 def _judged(shown: Instance, outline: Outline | None, origin: Origin) -> Instance:
+    shown = replace(shown, before=Before(shown.origin, shown.label, shown.mask))
     if outline is None:
         return replace(shown, origin=origin, state=State.REJECTED)
     if _unchanged(outline, shown):

@@ -15,9 +15,10 @@ Every peer module offers
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -40,6 +41,7 @@ __all__ = [
     "Executor",
     "NoAnswer",
     "Resources",
+    "ReviewRow",
     "Reviewer",
     "Segmenter",
     "TaskItem",
@@ -118,12 +120,36 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class ReviewRow:
+    """All that is known of one image, for a reviewer to look at.
+
+    `machine` is what models said last, `merged` what the dataset says, `truth` what a simulation knows. `round` is
+    when people were asked, `agreement` between them in [0, 1], `round_trip` each merged instance's IoU through a
+    YOLO row, `quarantined` why the image is set aside ("" if it is not).
+    """
+
+    sample: Sample
+    machine: tuple[Instance, ...]
+    merged: tuple[Instance, ...]
+    truth: tuple[Instance, ...] | None = None
+    uncertainty: Uncertainty | None = None
+    round: int | None = None
+    agreement: float | None = None
+    round_trip: Mapping[str, float] = field(default_factory=dict)
+    quarantined: str = ""
+
+
+@dataclass(frozen=True)
 class Verdict:
-    """A reviewer's word on one sample, with who said it."""
+    """A reviewer's word on one sample, or on one of its instances: "accept", "fix", "reject", "relabel:NAME" or
+    "hold-out"; who said it, and when, if the reviewer knows.
+    """
 
     sample_id: str
     decision: str
     author: str
+    instance_id: str | None = None
+    at: datetime | None = None
 
 
 class Detector(Protocol):
@@ -202,8 +228,12 @@ class Trainer(Protocol):
         work: Path,
         seed: int,
         on_epoch: Callable[[Epoch], None],
+        repeats: Mapping[str, int] = MappingProxyType({}),
     ) -> ModelRef:
-        """Train on a YOLO-seg folder. What an interrupted call left in `work` is resumed."""
+        """Train on a YOLO-seg folder. What an interrupted call left in `work` is resumed.
+
+        `repeats` says how often an epoch sees the train image of a sample id: 0 leaves it out, once is usual.
+        """
         ...
 
 
@@ -222,7 +252,7 @@ class Annotator(Protocol):
 class Reviewer(Protocol):
     name: str
 
-    def open(self, rows: Iterable[TaskItem]) -> None: ...
+    def open(self, rows: Iterable[ReviewRow]) -> None: ...
 
     def verdicts(self) -> Iterator[Verdict]: ...
 

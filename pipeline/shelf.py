@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
 
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel
 
-from pipeline.domain.geometry import Image
+from pipeline.domain.geometry import Box, Image
 from pipeline.domain.prompts import MaskPrediction, Proposal
 from pipeline.domain.records import Instance, Origin, Sample, State
 from pipeline.domain.rounds import Evidence, Finding, Uncertainty
@@ -157,7 +158,7 @@ class Shelf:
         """The labelled samples whose file is the one that was labelled. Any other is quarantined, and left out
         for as long as that is so: labels of a file that was replaced would teach nonsense.
         """
-        samples, annotated = self._ledger.samples, self._ledger.annotations.annotated_ids()
+        samples, annotated = self._ledger.samples, self._ledger.annotations.spoken_of_ids()
         sources, there = samples.sources(), []
         for sample in samples.all():
             if sample.id in annotated:
@@ -187,6 +188,11 @@ def fingerprint(stage: str, *parts: object) -> str:
     return hashlib.sha256(json.dumps([stage, *plain], sort_keys=True).encode()).hexdigest()
 
 
+def _spelled(box: Box) -> str:
+    """A box prompt in words, as an instance's origin keeps it: pixels, to a tenth."""
+    return "box " + ",".join(f"{value:.1f}" for value in box)
+
+
 def machine_instances(evidence: Evidence, number: int, origin: Origin) -> tuple[Instance, ...]:
     """What a person starts from: every proposal of an image for which the segmenter saw a mask."""
     instances = []
@@ -201,7 +207,7 @@ def machine_instances(evidence: Evidence, number: int, origin: Origin) -> tuple[
                 label=finding.proposal.label,
                 box=prediction.mask.box,
                 mask=prediction.mask,
-                origin=origin,
+                origin=replace(origin, prompt=_spelled(finding.proposal.box), round=number or None),
                 state=State.PROPOSED,
                 confidence=finding.proposal.confidence,
                 predicted_iou=prediction.predicted_iou,

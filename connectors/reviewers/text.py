@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from connectors.work_folder import atomic_write
 from pipeline.errors import BadFormat
-from pipeline.ports import Resources, Reviewer, TaskItem, Verdict
+from pipeline.ports import Resources, Reviewer, ReviewRow, Verdict
 
 __all__ = ["DECISIONS", "REQUIRES", "Settings", "build"]
 
@@ -48,16 +48,16 @@ class _Text:
         self._classes = resources.classes
         self._path = resources.work / "review.tsv"
 
-    def open(self, rows: Iterable[TaskItem]) -> None:
+    def open(self, rows: Iterable[ReviewRow]) -> None:
         """Write the table. Verdicts that already stand in it are kept for the samples that are still there."""
         given = {verdict.sample_id: verdict for verdict in self.verdicts()}
         text = io.StringIO()
         writer = csv.writer(text, delimiter="\t", lineterminator="\n")
         writer.writerow(_COLUMNS)
-        for item in rows:
-            verdict = given.get(item.sample.id)
+        for row in rows:
+            verdict = given.get(row.sample.id)
             author = verdict.author if verdict is not None else self._author
-            writer.writerow([*_facts(item), verdict.decision if verdict is not None else "", author])
+            writer.writerow([*_facts(row), verdict.decision if verdict is not None else "", author])
         atomic_write(self._path, text.getvalue().encode())
 
     def verdicts(self) -> Iterator[Verdict]:
@@ -94,8 +94,10 @@ class _Text:
         return BadFormat(message, path=self._path, line=line)
 
 
-def _facts(item: TaskItem) -> list[object]:
-    labels = Counter(instance.label for instance in item.instances)
+def _facts(row: ReviewRow) -> list[object]:
+    shown = row.merged or row.machine
+    labels = Counter(instance.label for instance in shown)
     summary = ", ".join(f"{count} {label}" for label, count in sorted(labels.items()))
-    doubt = f"{item.uncertainty.value:.4f}"
-    return [item.sample.id, item.round, doubt, len(item.instances), summary, str(item.sample.path)]
+    doubt = f"{row.uncertainty.value:.4f}" if row.uncertainty is not None else ""
+    asked = row.round if row.round is not None else ""
+    return [row.sample.id, asked, doubt, len(shown), summary, str(row.sample.path)]

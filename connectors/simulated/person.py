@@ -16,7 +16,7 @@ from pipeline.domain.clicks import Click, next_click, progressive_merge
 from pipeline.domain.geometry import Box, Image
 from pipeline.domain.mask import Mask
 from pipeline.domain.prompts import Encoding, Prompt
-from pipeline.domain.records import Instance, Origin, OriginKind, State
+from pipeline.domain.records import Before, Instance, Origin, OriginKind, State
 from pipeline.ports import Segmenter
 
 __all__ = ["NAME", "Answer", "Desk", "Person"]
@@ -101,6 +101,7 @@ class Person:
 
     def _judge(self, shown: Instance, belief: _Belief | None, desk: Desk) -> tuple[Instance, float]:
         """The shown object with its verdict, and the seconds spent."""
+        shown = replace(shown, before=Before(shown.origin, shown.label, shown.mask))
         if belief is None:
             return replace(shown, origin=_ORIGIN, state=State.REJECTED, clicks=0), self._cost.verdict_s
         relabelled = shown.label != belief.label

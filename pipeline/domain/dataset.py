@@ -6,12 +6,12 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.domain.geometry import Box, SizeHW
 from pipeline.domain.mask import Mask
-from pipeline.domain.records import Instance, Origin, OriginKind, Split, State
+from pipeline.domain.records import Before, Instance, Origin, OriginKind, Split, State
 from pipeline.errors import BadFormat
 
 __all__ = [
@@ -30,7 +30,12 @@ MANIFEST_FORMAT = 1
 
 @dataclass(frozen=True)
 class DatasetEntry:
-    """One image of a version: which file (by content), which split, and the revision that speaks for it."""
+    """One image of a version: which file (by content), which split, and up to which revision it was listened to.
+
+    `agreement`, in [0, 1], is that between several people; None where fewer than two have spoken. `round_trip` says
+    of each instance, by its id, what is left of its mask as a YOLO row: the IoU of the mask before and after, in the
+    image's own size.
+    """
 
     sample_id: str
     size_hw: SizeHW
@@ -38,6 +43,8 @@ class DatasetEntry:
     group: str
     revision: int
     instances: tuple[Instance, ...]
+    agreement: float | None = None
+    round_trip: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,7 @@ def _line(row: Mapping[str, object]) -> str:
 
 
 def _entry(entry: DatasetEntry) -> dict[str, object]:
-    return {
+    row: dict[str, object] = {
         "sample": entry.sample_id,
         "size_hw": list(entry.size_hw),
         "split": entry.split,
@@ -104,23 +111,44 @@ def _entry(entry: DatasetEntry) -> dict[str, object]:
         "revision": entry.revision,
         "instances": [instance_row(instance) for instance in sorted(entry.instances, key=lambda item: item.id)],
     }
+    if entry.agreement is not None:
+        row["agreement"] = _rounded(entry.agreement)
+    if entry.round_trip:
+        row["round_trip"] = {key: _rounded(value) for key, value in entry.round_trip.items()}
+    return row
 
 
 def instance_row(instance: Instance) -> dict[str, object]:
-    """An instance as plain JSON values; the inverse of `parse_instance`."""
-    return {
+    """An instance as plain JSON values; the inverse of `parse_instance`. What is not known of it is left out."""
+    row: dict[str, object] = {
         "id": instance.id,
         "label": instance.label,
         "box": [round(value, 4) for value in instance.box],
         "counts": instance.mask.counts.decode() if instance.mask is not None else None,
         "size_hw": list(instance.mask.size_hw) if instance.mask is not None else None,
-        "origin": [instance.origin.kind.value, instance.origin.name],
+        "origin": _origin_row(instance.origin),
         "state": instance.state.value,
         "confidence": _rounded(instance.confidence),
         "predicted_iou": _rounded(instance.predicted_iou),
         "stability": _rounded(instance.stability),
         "clicks": instance.clicks,
     }
+    if instance.before is not None:
+        row["before"] = _before_row(instance.before, instance)
+    return row
+
+
+def _origin_row(origin: Origin) -> list[object]:
+    row: list[object] = [origin.kind.value, origin.name]
+    return [*row, origin.prompt, origin.round] if origin.prompt or origin.round is not None else row
+
+
+def _before_row(before: Before, after: Instance) -> dict[str, object]:
+    """The mask of an accepted object is not written twice."""
+    row: dict[str, object] = {"origin": _origin_row(before.origin), "label": before.label}
+    if before.mask is None or before.mask == after.mask:
+        return row | {"same": before.mask is not None}
+    return row | {"counts": before.mask.counts.decode(), "size_hw": list(before.mask.size_hw)}
 
 
 def _rounded(score: float | None) -> float | None:
@@ -131,21 +159,36 @@ def _rounded(score: float | None) -> float | None:
 def parse_instance(row: Mapping[str, Any]) -> Instance:
     """Raises KeyError, TypeError or ValueError for a row that `instance_row` did not make."""
     fields = dict(row)
-    kind, name = fields.pop("origin")
-    counts, size_hw = fields.pop("counts"), fields.pop("size_hw")
-    mask = Mask(str(counts).encode(), _size(size_hw)) if counts is not None else None
+    mask = _mask(fields.pop("counts"), fields.pop("size_hw"))
+    before = fields.get("before")
     return Instance(
         id=str(fields["id"]),
         label=str(fields["label"]),
         box=Box(*(float(value) for value in fields["box"])),
         mask=mask,
-        origin=Origin(OriginKind(kind), str(name)),
+        origin=_origin(fields["origin"]),
         state=State(str(fields["state"])),
         confidence=_score(fields["confidence"]),
         predicted_iou=_score(fields["predicted_iou"]),
         stability=_score(fields["stability"]),
         clicks=int(fields["clicks"]),
+        before=_before(before, mask) if before is not None else None,
     )
+
+
+def _origin(row: Sequence[Any]) -> Origin:
+    kind, name, *more = row
+    prompt, round_ = more or ("", None)
+    return Origin(OriginKind(kind), str(name), str(prompt), None if round_ is None else int(round_))
+
+
+def _before(row: Mapping[str, Any], after: Mask | None) -> Before:
+    mask = (after if row["same"] else None) if "same" in row else _mask(row["counts"], row["size_hw"])
+    return Before(_origin(row["origin"]), str(row["label"]), mask)
+
+
+def _mask(counts: Any, size_hw: Any) -> Mask | None:
+    return Mask(str(counts).encode(), _size(size_hw)) if counts is not None else None
 
 
 def _parse_entry(row: Mapping[str, Any]) -> DatasetEntry:
@@ -156,6 +199,8 @@ def _parse_entry(row: Mapping[str, Any]) -> DatasetEntry:
         group=str(row["group"]),
         revision=int(row["revision"]),
         instances=tuple(parse_instance(item) for item in row["instances"]),
+        agreement=_score(row.get("agreement")),
+        round_trip={str(key): float(value) for key, value in row.get("round_trip", {}).items()},
     )
 
 

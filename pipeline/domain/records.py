@@ -12,7 +12,17 @@ from pipeline.domain.geometry import Box, SizeHW
 from pipeline.domain.mask import Mask
 from pipeline.errors import DataError, ShapeMismatch
 
-__all__ = ["HUMAN_VERIFIED", "Annotation", "Instance", "Origin", "OriginKind", "Sample", "Split", "State"]
+__all__ = [
+    "HUMAN_VERIFIED",
+    "Annotation",
+    "Before",
+    "Instance",
+    "Origin",
+    "OriginKind",
+    "Sample",
+    "Split",
+    "State",
+]
 
 Split = Literal["train", "val", "test"]
 
@@ -40,10 +50,16 @@ class OriginKind(StrEnum):
 
 @dataclass(frozen=True)
 class Origin:
-    """Who made something: a model by its name and digest, a person by name, a file by its name."""
+    """Who made something: a model by its name and digest, a person by name, a file by its name.
+
+    `prompt` is what a model was asked with, such as "box 12.0,3.5,90.1,70.0", and `round` when; "" and None where
+    that is not known, or means nothing.
+    """
 
     kind: OriginKind
     name: str
+    prompt: str = ""
+    round: int | None = None
 
 
 class State(StrEnum):
@@ -61,8 +77,20 @@ HUMAN_VERIFIED = frozenset({State.ACCEPTED, State.EDITED, State.DRAWN})
 
 
 @dataclass(frozen=True)
+class Before:
+    """What a person saw of an object before giving a verdict on it, and who had made that."""
+
+    origin: Origin
+    label: str
+    mask: Mask | None
+
+
+@dataclass(frozen=True)
 class Instance:
-    """One object of one image. Scores are None where nobody computed them; `clicks` is what it took."""
+    """One object of one image. Scores are None where nobody computed them; `clicks` is what it took.
+
+    `before` is what a person started from, None where nothing was shown; the instance itself is what came of it.
+    """
 
     id: str
     label: str
@@ -74,6 +102,7 @@ class Instance:
     predicted_iou: float | None = None
     stability: float | None = None
     clicks: int = 0
+    before: Before | None = None
 
     def __post_init__(self) -> None:
         if self.origin.kind is OriginKind.MODEL and self.state is not State.PROPOSED:
@@ -86,7 +115,8 @@ class Annotation:
 
     No instances means "looked at, nothing there", which is not the same as having no annotation.
     `seconds` is the time a person (or a simulated one) spent on it. One that is `withdrawn` was taken back later: it
-    stays in the history, and speaks for nothing.
+    stays in the history, and speaks for nothing. A `partial` one speaks of its own instances alone, such as a
+    reviewer's word on a single object; any other is its author's word on the whole image.
     """
 
     sample_id: str
@@ -98,6 +128,7 @@ class Annotation:
     seconds: float = 0.0
     size_hw: SizeHW | None = field(default=None, compare=False)
     withdrawn: bool = False
+    partial: bool = False
 
     def __post_init__(self) -> None:
         if self.created_at.tzinfo is None:

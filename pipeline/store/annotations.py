@@ -34,7 +34,7 @@ class Annotations:
     def append(
         self, annotation: Annotation, *, task_id: str | None = None, cursor: tuple[str, str] | None = None
     ) -> Annotation:
-        """Add a revision, number it, and return it; what repeats the newest one word for word adds nothing.
+        """Add a revision, number it, and return it; an author who repeats their newest one word for word adds nothing.
 
         In the same transaction the task `task_id` becomes answered, and the pointer `cursor[0]` is set.
         """
@@ -45,6 +45,12 @@ class Annotations:
             if cursor is not None:
                 set_pointer(connection, *cursor)
         return stored
+
+    def append_shown(self, annotations: Iterable[Annotation]) -> None:
+        """What the machine said of several samples, as they are about to be shown to people."""
+        with self._db.write("annotations.append_shown") as connection:
+            for annotation in annotations:
+                _append(connection, annotation)
 
     def withdraw(
         self, sample_id: str, author: str, at: datetime, reason: str, task_id: str, *, cursor: tuple[str, str]
@@ -80,9 +86,16 @@ class Annotations:
         )
 
     def annotated_ids(self) -> set[str]:
-        """The samples of which something is said that stands."""
+        """The samples of which a person or a label file has said all there is, as far as it stands."""
+        return self._ids(_stands(), _A.c.origin_kind != OriginKind.MODEL.value, _A.c.partial.is_not(True))
+
+    def spoken_of_ids(self) -> set[str]:
+        """The samples of which a person or a label file has said anything, as far as it stands."""
+        return self._ids(_stands(), _A.c.origin_kind != OriginKind.MODEL.value)
+
+    def _ids(self, *where: Any) -> set[str]:
         with self._db.read() as connection:
-            return set(connection.execute(select(_A.c.sample_id).where(_stands()).distinct()).scalars())
+            return set(connection.execute(select(_A.c.sample_id).where(*where).distinct()).scalars())
 
     def totals(self, until_round: int) -> tuple[int, int, int, float]:
         """What people did up to a round: (images, instances verified in them, clicks, seconds).
@@ -90,9 +103,10 @@ class Annotations:
         Images and instances count once, by their newest revision that stands; clicks and seconds are everybody's.
         """
         human = and_(_A.c.origin_kind == OriginKind.HUMAN.value, _A.c.round <= until_round)
+        whole = _A.c.partial.is_not(True)
         newest = (
             select(_A.c.sample_id, func.max(_A.c.revision).label("revision"))
-            .where(human, _stands())
+            .where(human, whole, _stands())
             .group_by(_A.c.sample_id)
             .subquery()
         )
@@ -154,18 +168,15 @@ def append_imported(connection: Connection, items: Iterable[IngestedSample], at:
 def _append(connection: Connection, annotation: Annotation) -> Annotation:
     bodies = _bodies(annotation)
     content = _content(annotation, bodies)
-    newest = connection.execute(
-        select(_A.c.revision, _A.c.content)
-        .where(_A.c.sample_id == annotation.sample_id)
-        .order_by(_A.c.revision.desc())
-        .limit(1)
-    ).first()
-    stands = newest is not None and newest.revision > _withdrawn(connection, [annotation.sample_id]).get(
-        annotation.sample_id, 0
-    )
-    if newest is not None and stands and newest.content == content:
+    origin = annotation.origin
+    said = select(_A.c.revision, _A.c.content).where(_A.c.sample_id == annotation.sample_id)
+    own = said.where(_A.c.origin_kind == origin.kind.value, _A.c.origin_name == origin.name)
+    newest = connection.execute(own.order_by(_A.c.revision.desc()).limit(1)).first()
+    taken_back = _withdrawn(connection, [annotation.sample_id]).get(annotation.sample_id, 0)
+    if newest is not None and newest.revision > taken_back and newest.content == content:
         return replace(annotation, revision=newest.revision)
-    stored = replace(annotation, revision=1 if newest is None else newest.revision + 1)
+    last = connection.execute(said.order_by(_A.c.revision.desc()).limit(1)).first()
+    stored = replace(annotation, revision=1 if last is None else last.revision + 1)
     insert_all(connection, _A, [_revision_row(stored, content)])
     insert_all(connection, _I, _instance_rows(stored, bodies))
     return stored
@@ -193,6 +204,7 @@ def _bodies(annotation: Annotation) -> list[str]:
 def _content(annotation: Annotation, bodies: Sequence[str]) -> str:
     """The hash of who said what in which round; when and how slowly it was said does not count."""
     said = [annotation.origin.kind.value, annotation.origin.name, annotation.round, list(bodies)]
+    said += ["partial"] if annotation.partial else []
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
@@ -206,6 +218,7 @@ def _revision_row(annotation: Annotation, content: str) -> _Row:
         "created_at": annotation.created_at.isoformat(),
         "seconds": annotation.seconds,
         "content": content,
+        "partial": annotation.partial or None,
     }
 
 
@@ -234,4 +247,5 @@ def _annotation(rows: Sequence[Any]) -> Annotation:
         round=first.round,
         created_at=datetime.fromisoformat(first.created_at),
         seconds=first.seconds,
+        partial=bool(first.partial),
     )

@@ -99,7 +99,8 @@ class Database:
             with self._named(), self._writer.begin() as connection:
                 # Another process may have been faster.
                 if not self._is_current(connection):
-                    # So far a newer version has only added tables: those that are missing are made.
+                    # So far a newer version has only added tables, and columns that may be empty.
+                    _add_columns(connection)
                     schema.metadata.create_all(connection)
                     set_pointer(connection, "schema", str(schema.SCHEMA_VERSION))
 
@@ -127,6 +128,17 @@ class Database:
             raise LedgerError(f"the ledger in {self._root} could not be used: {exc.orig}") from exc
         except DatabaseError as exc:
             raise LedgerCorrupt(f"the ledger in {self._root} is damaged: {exc.orig}") from exc
+
+
+def _add_columns(connection: Connection) -> None:
+    """Give the tables of an older ledger the columns that they lack."""
+    tables = inspect(connection)
+    for table in schema.metadata.sorted_tables:
+        if tables.has_table(table.name):
+            known = {column["name"] for column in tables.get_columns(table.name)}
+            for column in (column for column in table.columns if column.name not in known):
+                kind = column.type.compile(connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")
 
 
 def get_pointer(connection: Connection, name: str) -> str | None:

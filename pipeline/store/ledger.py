@@ -12,6 +12,7 @@ from pathlib import Path
 from pipeline.events import Emit, silent
 from pipeline.store.annotations import Annotations
 from pipeline.store.database import Database
+from pipeline.store.decisions import Decisions, Requests
 from pipeline.store.models import Evaluations, Models, Pointers, Versions
 from pipeline.store.progress import Products, Rounds
 from pipeline.store.samples import Samples
@@ -34,6 +35,8 @@ class Ledger:
         self.versions = Versions(self._db)
         self.evaluations = Evaluations(self._db)
         self.pointers = Pointers(self._db)
+        self.decisions = Decisions(self._db)
+        self.requests = Requests(self._db)
 
     def join_fence(self) -> None:
         """Become the one writer; from its first write on, those of every earlier one are refused."""

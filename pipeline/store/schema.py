@@ -5,11 +5,13 @@ from __future__ import annotations
 from sqlalchemy import (
     DDL,
     BigInteger,
+    Boolean,
     Column,
     Float,
     ForeignKey,
     ForeignKeyConstraint,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     String,
@@ -20,15 +22,19 @@ from sqlalchemy import (
 
 __all__ = [
     "SCHEMA_VERSION",
+    "decisions",
     "evaluations",
     "instances",
     "intents",
+    "likenesses",
     "marks",
     "metadata",
     "models",
     "pointers",
     "products",
+    "promotions",
     "quarantine",
+    "requests",
     "revisions",
     "rounds",
     "samples",
@@ -41,8 +47,8 @@ __all__ = [
     "withdrawals",
 ]
 
-SCHEMA_VERSION = 2
-"""2: withdrawals."""
+SCHEMA_VERSION = 3
+"""2: withdrawals. 3: decisions, requests, promotions, likenesses; what made a version, and a model's base."""
 
 metadata = MetaData()
 
@@ -90,6 +96,7 @@ revisions = Table(
     Column("created_at", String, nullable=False),
     Column("seconds", Float, nullable=False),
     Column("content", String, nullable=False),
+    Column("partial", Boolean),
     PrimaryKeyConstraint("sample_id", "revision"),
 )
 instances = Table(
@@ -165,6 +172,8 @@ versions = Table(
     Column("id", String, nullable=False),
     Column("parent", String),
     Column("counts", Text, nullable=False),
+    Column("config", String),
+    Column("code", String),
 )
 models = Table(
     "models",
@@ -174,6 +183,7 @@ models = Table(
     Column("sha256", String, nullable=False),
     Column("class_names", Text, nullable=False),
     Column("trained_on", String),
+    Column("base", String),
     Column("round", Integer, nullable=False),
 )
 evaluations = Table(
@@ -188,7 +198,53 @@ pointers = Table(
     "pointers", metadata, Column("name", String, primary_key=True), Column("value", Text, nullable=False)
 )
 
-for table in (revisions, instances, withdrawals):
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("sample_id", ForeignKey("samples.id"), nullable=False),
+    Column("instance_id", String, nullable=False),
+    Column("decision", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("at", String, nullable=False),
+    Column("round", Integer, nullable=False),
+)
+"""What reviewers decided; `instance_id` is "" where it is about the whole image."""
+requests = Table(
+    "requests",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("sample_id", ForeignKey("samples.id"), nullable=False),
+    Column("reason", String, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("at", String, nullable=False),
+    Column("state", String, nullable=False),
+)
+"""What people are to be asked again, and why."""
+promotions = Table(
+    "promotions",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("at", String, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("model_id", String, nullable=False),
+    Column("previous", String),
+    Column("decision", String, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("body", Text, nullable=False),
+)
+"""Every decision about who is champion: the gate's, and those made by hand."""
+likenesses = Table(
+    "likenesses",
+    metadata,
+    Column("sample_id", ForeignKey("samples.id"), primary_key=True),
+    Column("phash", String(16), nullable=False),
+    Column("thumbnail", LargeBinary, nullable=False),
+)
+"""What an image looks like, coarsely: to find near-duplicates by."""
+
+for table in (revisions, instances, withdrawals, decisions, promotions):
     for act in ("UPDATE", "DELETE"):
         name = f"{table.name}_never_{act.lower()}"
         guard = DDL(  # type: ignore[no-untyped-call]  # SQLAlchemy publishes no types for it

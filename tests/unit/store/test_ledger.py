@@ -270,5 +270,5 @@ def test_a_ledger_of_the_first_version_gains_what_is_missing(tmp_path: Path, led
     opened = Ledger(tmp_path / "ledger.sqlite", root=tmp_path, now=lambda: NOON)
     assert opened.samples.count() == 1
     assert opened.annotations.annotated_ids() == set()
-    assert opened.pointers.get("schema") == "2"
+    assert opened.pointers.get("schema") == "3"
     opened.close()
