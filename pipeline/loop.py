@@ -124,12 +124,14 @@ class Loop:
         if self._ledger.rounds.marked(number, stage) is not None:
             return True
         self._emit("stage.started", stage=stage, round=number)
+        began = self._workspace.now()
         work: Callable[[int], Facts | None] = getattr(self, f"_{stage}")
         facts = work(number)
         if facts is None:
             return False
         self._emit("stage.made", stage=stage, round=number)
-        self._ledger.rounds.mark(number, stage, facts)
+        took_s = max((self._workspace.now() - began).total_seconds(), 0.0)
+        self._ledger.rounds.mark(number, stage, facts, seconds=took_s)
         self._emit("stage.finished", stage=stage, round=number, facts=dict(facts))
         return True
 

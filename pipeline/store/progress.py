@@ -60,10 +60,11 @@ class Rounds:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def mark(self, round_: int, stage: str, facts: Mapping[str, Any]) -> None:
-        """A stage of a round is done; `facts` are what it tells the stages after it."""
+    def mark(self, round_: int, stage: str, facts: Mapping[str, Any], *, seconds: float | None = None) -> None:
+        """A stage of a round is done; `facts` are what it tells the stages after it, `seconds` what it took."""
         with self._db.write("rounds.mark") as connection:
-            put(connection, schema.marks, {"round": round_, "stage": stage}, {"facts": json.dumps(dict(facts))})
+            row = {"facts": json.dumps(dict(facts)), "seconds": seconds}
+            put(connection, schema.marks, {"round": round_, "stage": stage}, row)
 
     def marked(self, round_: int, stage: str) -> dict[str, Any] | None:
         """What a stage told, or None if it is not done."""
@@ -72,6 +73,13 @@ class Rounds:
         with self._db.read() as connection:
             body = connection.execute(query).scalar_one_or_none()
         return None if body is None else dict(json.loads(body))
+
+    def seconds(self) -> dict[tuple[int, str], float]:
+        """(round, stage) -> what the call that finished it took; a stage that was not measured is left out."""
+        table = schema.marks
+        query = select(table).where(table.c.seconds.is_not(None)).order_by(table.c.round, table.c.stage)
+        with self._db.read() as connection:
+            return {(row.round, row.stage): row.seconds for row in connection.execute(query)}
 
     def save_selection(self, selection: Selection) -> None:
         body = {

@@ -141,6 +141,7 @@ marks = Table(
     Column("round", Integer, nullable=False),
     Column("stage", String, nullable=False),
     Column("facts", Text, nullable=False),
+    Column("seconds", Float),
     PrimaryKeyConstraint("round", "stage"),
 )
 selections = Table(

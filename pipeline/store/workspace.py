@@ -42,7 +42,7 @@ class Damage:
 
 
 class Workspace:
-    """The open folder. Reading needs no lock; writing happens inside `write_lock()`."""
+    """The open folder. Reading needs no lock; writing happens inside `write_lock()`. `now` tells the time, in UTC."""
 
     def __init__(self, root: Path, ledger: Ledger, *, now: Callable[[], datetime], emit: Emit) -> None:
         self.root = root
@@ -50,7 +50,7 @@ class Workspace:
         self.blobs = BlobStore(root / "blobs", emit=emit)
         self.shards = ShardStore(root / "shards", emit=emit)
         self.models = root / "models"
-        self._now = now
+        self.now = now
 
     @staticmethod
     def open(root: Path, *, now: Callable[[], datetime], emit: Emit = silent) -> Workspace:
@@ -68,7 +68,7 @@ class Workspace:
     @contextmanager
     def write_lock(self) -> Iterator[None]:
         """Be the one writer. Raises WorkspaceLocked with the process id of the one that is."""
-        with hold(self.root, since=self._now()):
+        with hold(self.root, since=self.now()):
             self.ledger.join_fence()
             try:
                 yield

@@ -20,7 +20,12 @@ __all__ = ["Facts", "Ledger", "damage", "differences", "human_rows", "leftovers"
 
 Row = tuple[Any, ...]
 
-OF_THE_MOMENT = {("sources", "mtime_ns"), ("quarantine", "mtime_ns"), ("revisions", "created_at")}
+OF_THE_MOMENT = {
+    ("sources", "mtime_ns"),
+    ("quarantine", "mtime_ns"),
+    ("revisions", "created_at"),
+    ("marks", "seconds"),
+}
 """Columns that tell the time, which no two runs share."""
 LEDGER = "ledger.sqlite"
 

@@ -178,6 +178,8 @@ def test_marks_selections_and_rounds_come_back(ledger: Ledger) -> None:
     assert ledger.rounds.marked(1, "merge") is None
     ledger.rounds.mark(1, "merge", {"version": "abc", "images": 3})
     assert ledger.rounds.marked(1, "merge") == {"version": "abc", "images": 3}
+    ledger.rounds.mark(1, "train", {}, seconds=61.5)
+    assert ledger.rounds.seconds() == {(1, "train"): 61.5}
     selection = Selection(1, tuple(ids(2, 1)), "top_k", Budget("images", 2), 7)
     ledger.rounds.save_selection(selection)
     assert ledger.rounds.selection(1) == selection
