@@ -275,15 +275,17 @@ class Loop:
         return {"answers": len(self._ledger.tasks.of(number))}
 
     def _merge(self, number: int) -> Facts:
-        entries = merge(
+        merged = merge(
             self._shelf.labelled(),
             self._histories(),
             self._box_masks(number),
             self._config.merge,
             masks_by=self._facts(number, "segment").get("by") or "",
+            held_out=self._ledger.decisions.held_out_ids(),
             emit=self._emit,
             quarantine=self._set_aside,
         )
+        entries = merged.entries
         manifest = manifest_bytes(entries, self._classes)
         parent = self._ledger.versions.of_round(number - 1)
         blob = self._workspace.blobs.put(manifest)

@@ -9,12 +9,12 @@ from functools import cached_property
 
 import numpy as np
 
-from connectors.simulated.matching import has_mask, match
 from connectors.simulated.settings import Settings
 from connectors.simulated.tasks import Task
 from pipeline.domain.clicks import Click, next_click, progressive_merge
 from pipeline.domain.geometry import Box, Image
 from pipeline.domain.mask import Mask
+from pipeline.domain.matching import has_mask, match
 from pipeline.domain.prompts import Encoding, Prompt
 from pipeline.domain.records import Before, Instance, Origin, OriginKind, State
 from pipeline.ports import Segmenter

@@ -41,7 +41,7 @@ def no_mask(sample_id: str, instance_id: str) -> Mask | None:
 
 def ids(*history: Annotation, settings: MergeSettings | None = None) -> list[str] | None:
     """Ids of the instances that entered; None if the sample is not in the version."""
-    entries = merge([sample()], [history], no_mask, settings or MergeSettings())
+    entries = merge([sample()], [history], no_mask, settings or MergeSettings()).entries
     return [item.id for item in entries[0].instances] if entries else None
 
 
@@ -91,7 +91,7 @@ def test_models_teach_only_where_asked_for(history: tuple[Annotation, ...], expe
 
 
 def test_an_entry_carries_the_sample_and_the_revision_that_spoke() -> None:
-    [entry] = merge([sample()], [[said(HUMAN, 3, DRAWN)]], no_mask, MergeSettings())
+    [entry] = merge([sample()], [[said(HUMAN, 3, DRAWN)]], no_mask, MergeSettings()).entries
     assert (entry.sample_id, entry.size_hw, entry.split, entry.group, entry.revision) == (
         "a",
         SIZE,
@@ -104,7 +104,7 @@ def test_an_entry_carries_the_sample_and_the_revision_that_spoke() -> None:
 
 def test_entries_are_sorted_and_strangers_left_out() -> None:
     histories = [[said(HUMAN, 1, sample_id=name)] for name in ("stranger", "a", "b")]
-    entries = merge([sample("b"), sample("a")], histories, no_mask, MergeSettings())
+    entries = merge([sample("b"), sample("a")], histories, no_mask, MergeSettings()).entries
     assert [entry.sample_id for entry in entries] == ["a", "b"]
 
 
@@ -112,7 +112,7 @@ def test_a_box_takes_the_mask_that_was_made_for_it() -> None:
     made = Mask.from_box(Box(3, 4, 10, 11), SIZE)
     history = [said(IMPORTED, 1, boxed("box"), LABEL)]
     masks = {("a", "box"): made}
-    [entry] = merge([sample()], [history], lambda *key: masks.get(key), MergeSettings())
+    [entry] = merge([sample()], [history], lambda *key: masks.get(key), MergeSettings()).entries
     assert [item.mask for item in entry.instances] == [made, LABEL.mask]
     assert entry.instances[0].box == BOX
 
@@ -120,7 +120,7 @@ def test_a_box_takes_the_mask_that_was_made_for_it() -> None:
 def test_a_mask_made_for_a_box_says_who_made_it() -> None:
     made = Mask.from_box(Box(3, 4, 10, 11), SIZE)
     history = [said(IMPORTED, 1, boxed("box"), LABEL)]
-    [entry] = merge([sample()], [history], lambda *_: made, MergeSettings(), masks_by="grabcut-1")
+    [entry] = merge([sample()], [history], lambda *_: made, MergeSettings(), masks_by="grabcut-1").entries
     by_id = {one.id: one.origin for one in entry.instances}
     assert by_id["box"] == Origin(IMPORTED, "labels.json + grabcut-1")
     assert by_id[LABEL.id] == LABEL.origin, "the label file's own mask is its own"
@@ -156,7 +156,7 @@ def test_problems_can_be_quarantined_while_the_rest_goes_on() -> None:
         MergeSettings(),
         lambda name, /, **data: told.append((name, data)),
         quarantine=problems.append,
-    )
+    ).entries
     assert [entry.sample_id for entry in entries] == ["b", "c"]
     assert [problem.sample_id for problem in problems] == ["a"]
     assert told == [("merge.done", {"images": 2, "negatives": 1, "held_back": 1, "quarantined": 1})]

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from connectors.simulated.matching import match
+from pipeline.domain.matching import match
 from tests.fakes.people import proposed, true
 
 
