@@ -19,20 +19,21 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.asking import disputes, items_again, machine_items, shown, waiting
+from pipeline.boxes import BoxMasks
 from pipeline.config import Config
 from pipeline.domain.dataset import DatasetEntry, manifest_bytes, parse_manifest, version_of
 from pipeline.domain.geometry import Image
 from pipeline.domain.ingested import IngestedSample, Quarantined
-from pipeline.domain.mask import Mask
 from pipeline.domain.metrics import Metrics
 from pipeline.domain.prompts import Proposal
-from pipeline.domain.records import Annotation, Instance, Origin, OriginKind, Sample
+from pipeline.domain.records import Annotation, Origin, OriginKind, Sample
 from pipeline.domain.rounds import STAGES, Candidate, Evidence, ModelRef, Round, RunState, Uncertainty
 from pipeline.errors import ConfigError, DataError
 from pipeline.events import Emit, silent
 from pipeline.ports import Annotator, Detector, Embedder, Executor, NoAnswer, Segmenter, TaskItem, Trainer
 from pipeline.segmenting.careful import escalated_by
-from pipeline.shelf import Predictions, Shelf, batched, fingerprint, machine_instances
+from pipeline.shelf import Predictions, Shelf, batched, fingerprint
 from pipeline.stages.collect import Refused, collect
 from pipeline.stages.evaluate import better, evaluate
 from pipeline.stages.export import export_yolo, tree_hash
@@ -89,6 +90,7 @@ class Loop:
         self._shelf = Shelf(
             workspace, lambda: peers.executor, peers.read_image, batch=config.propose.batch, emit=emit
         )
+        self._boxes = BoxMasks(self._ledger, self._shelf)
 
     def run(self) -> RunState:
         """Go on until every round is finished, or until people must answer first."""
@@ -185,7 +187,7 @@ class Loop:
         return facts | {"fingerprint": name}
 
     def _segment(self, number: int) -> Facts:
-        boxes = self._segment_boxes()
+        boxes = self._boxes.make(self._masks, *self._segmenting())
         facts = {"boxes": boxes, "by": self._peers.segmenter.name if boxes else None}
         upstream = self._facts(number, "propose")
         if not upstream["pool"]:
@@ -235,15 +237,21 @@ class Loop:
     def _submit(self, number: int) -> Facts:
         annotator, tasks = self._peers.annotator, self._ledger.tasks
         done = tasks.of(number).keys() | self._ledger.samples.set_aside_ids()
-        fresh = [key for key in self._ledger.rounds.selection(number).ranked if key not in done]
+        again = waiting(self._ledger)
+        wanted = dict.fromkeys([*again, *self._ledger.rounds.selection(number).ranked])
+        fresh = [key for key in wanted if key not in done]
         self._emit("submit.started", total=len(fresh))
         for ids in batched(fresh, 16):
             # Nobody is asked about an image that has gone since it was chosen.
             there = [sample_id for sample_id, _ in self._shelf.images(ids)]
+            items = self._new_items(number, [key for key in there if key not in again])
+            items += items_again(self._ledger, [key for key in there if key in again], number, self._config.merge)
             tasks.intend(number, there)
-            tasks.record(number, submit(self._task_items(number, there), annotator, emit=self._emit))
+            tasks.record(number, submit(items, annotator, emit=self._emit))
             self._emit("submit.batch", done=len(ids))
-        return {"tasks": len(tasks.of(number)), "annotator": annotator.name}
+        asked = tasks.of(number)
+        self._ledger.requests.asked(asked)
+        return {"tasks": len(asked), "again": len(asked.keys() & set(again)), "annotator": annotator.name}
 
     def _collect(self, number: int) -> Facts | None:
         waiting = self._ledger.tasks.unanswered(number)
@@ -278,7 +286,7 @@ class Loop:
         merged = merge(
             self._shelf.labelled(),
             self._histories(),
-            self._box_masks(number),
+            self._boxes.find(self._facts(number, "segment")["boxes"]),
             self._config.merge,
             masks_by=self._facts(number, "segment").get("by") or "",
             held_out=self._ledger.decisions.held_out_ids(),
@@ -286,6 +294,8 @@ class Loop:
             quarantine=self._set_aside,
         )
         entries = merged.entries
+        for request in disputes(self._ledger, merged, self._workspace.now()):
+            self._ledger.requests.open(request)
         manifest = manifest_bytes(entries, self._classes)
         parent = self._ledger.versions.of_round(number - 1)
         blob = self._workspace.blobs.put(manifest)
@@ -299,7 +309,9 @@ class Loop:
         )
         self._ledger.versions.add(version, number)
         tree = tree_hash(folder)
-        return {"version": version.id, "images": len(entries), "counts": dict(version.counts), "tree": tree}
+        agreement = {author: list(found) for author, found in merged.agreement.items()}
+        told = {"agreement": agreement, "disputed": len(merged.disputed)} if agreement else {}
+        return {"version": version.id, "images": len(entries), "counts": dict(version.counts), "tree": tree} | told
 
     def _train(self, number: int) -> Facts:
         merged, base = self._facts(number, "merge"), self._champion()
@@ -365,41 +377,6 @@ class Loop:
         name = self._facts(number, "propose").get("embeddings")
         return self._shelf.embeddings(name, self._train_ids()) if name else {}
 
-    def _segment_boxes(self) -> str | None:
-        """Imported labels that are boxes only get their masks from the segmenter, once."""
-        bare = self._bare()
-        asked = {key: [Proposal(row.box, row.label, 1.0) for row in rows] for key, rows in bare.items()}
-        if not asked:
-            return None
-        name = fingerprint("boxes", *self._segmenting())
-
-        def make(ids: Sequence[str]) -> dict[str, Predictions]:
-            return self._masks({sample_id: asked[sample_id] for sample_id in ids})
-
-        self._shelf.make_predictions(name, sorted(asked), make, stage="boxes")
-        return name
-
-    def _box_masks(self, number: int) -> Callable[[str, str], Mask | None]:
-        """The mask that was made for a box-only instance, by sample and instance id."""
-        name = self._facts(number, "segment")["boxes"]
-        bare = self._bare() if name else {}
-        made = self._shelf.predictions(name, sorted(bare), stage="boxes") if name else {}
-        masks = {
-            (sample_id, instance.id): prediction.mask
-            for sample_id, predictions in made.items()
-            for instance, prediction in zip(bare[sample_id], predictions, strict=True)
-            if prediction is not None
-        }
-        return lambda sample_id, instance_id: masks.get((sample_id, instance_id))
-
-    def _bare(self) -> dict[str, list[Instance]]:
-        """By sample, the imported instances of which only the box is known; samples without any are left out."""
-        found = {
-            row.sample_id: [instance for instance in row.instances if instance.mask is None]
-            for row in self._ledger.annotations.imported()
-        }
-        return {sample_id: rows for sample_id, rows in found.items() if rows}
-
     def _masks(self, proposals: Mapping[str, Sequence[Proposal]]) -> dict[str, Predictions]:
         """Ask the segmenter about every proposal; an image without any is not even read."""
         asked = [sample_id for sample_id, rows in proposals.items() if rows]
@@ -417,22 +394,17 @@ class Loop:
         proposals, predictions = (self._facts(number, stage)["fingerprint"] for stage in ("propose", "segment"))
         return self._shelf.evidence(proposals, predictions, ids)
 
-    def _task_items(self, number: int, ids: Sequence[str]) -> list[TaskItem]:
-        """What a person is shown: the image, the machine's instances, and how doubtful they are."""
+    def _new_items(self, number: int, ids: Sequence[str]) -> list[TaskItem]:
+        """The chosen images as people will see them; what the machine says of them goes on record."""
+        if not ids:
+            return []
         model = self._facts(number, "propose")["champion"] or START
         origin = Origin(OriginKind.MODEL, f"{model} + {self._peers.segmenter.name}")
-        evidence = {row.sample_id: row for row in self._evidence(number, ids)}
         scores = self._shelf.scores(self._facts(number, "score")["fingerprint"], ids)
-        samples = self._ledger.samples.some(ids)
-        return [
-            TaskItem(
-                samples[sample_id],
-                machine_instances(evidence[sample_id], number, origin),
-                scores[sample_id],
-                number,
-            )
-            for sample_id in ids
-        ]
+        evidence = {row.sample_id: row for row in self._evidence(number, ids)}
+        items = machine_items(self._ledger, [evidence[key] for key in ids], scores, number, origin)
+        self._ledger.annotations.append_shown(shown(items, origin, self._workspace.now()))
+        return items
 
     def _judge(self, model: ModelRef | None, held_out: Sequence[DatasetEntry]) -> Metrics:
         """A model's metrics on the held-out split, measured once for each state of its truth."""
