@@ -15,6 +15,7 @@ from pipeline.store.database import Database
 from pipeline.store.decisions import Decisions, Requests
 from pipeline.store.models import Evaluations, Models, Pointers, Versions
 from pipeline.store.progress import Products, Rounds
+from pipeline.store.promotions import Promotions
 from pipeline.store.samples import Samples
 from pipeline.store.tasks import Tasks
 
@@ -37,6 +38,7 @@ class Ledger:
         self.pointers = Pointers(self._db)
         self.decisions = Decisions(self._db)
         self.requests = Requests(self._db)
+        self.promotions = Promotions(self._db, now=now)
 
     def join_fence(self) -> None:
         """Become the one writer; from its first write on, those of every earlier one are refused."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
@@ -15,9 +16,18 @@ from pipeline.store import schema
 from pipeline.store.database import Database, get_pointer, put, set_pointer
 from pipeline.store.progress import metrics_json, parse_metrics
 
-__all__ = ["Evaluations", "Models", "Pointers", "Versions"]
+__all__ = ["Evaluations", "Models", "Pointers", "Trained", "Versions"]
 
 _M, _V, _E = schema.models, schema.versions, schema.evaluations
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model of the ledger: which round trained it, and from which model (None: from the starting weights)."""
+
+    model: ModelRef
+    round: int
+    base: str | None
 
 
 class Models:
@@ -26,8 +36,8 @@ class Models:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def add(self, model: ModelRef, round_: int) -> None:
-        """Record a model; one that is known already stays as it is."""
+    def add(self, model: ModelRef, round_: int, base: str | None = None) -> None:
+        """Record a model, and the id of the one it was trained from; one that is known already stays as it is."""
         with self._db.write("models.add") as connection:
             if connection.execute(select(_M.c.id).where(_M.c.id == model.id)).first() is None:
                 connection.execute(
@@ -37,6 +47,7 @@ class Models:
                         sha256=model.sha256,
                         class_names=json.dumps(list(model.class_names)),
                         trained_on=model.trained_on,
+                        base=base,
                         round=round_,
                     )
                 )
@@ -51,8 +62,13 @@ class Models:
 
     def all(self) -> list[ModelRef]:
         """Every model, oldest first."""
+        return [row.model for row in self.lineage()]
+
+    def lineage(self) -> list[Trained]:
+        """Every model with where it came from, oldest first."""
         with self._db.read() as connection:
-            return [self._model(row) for row in connection.execute(select(_M).order_by(_M.c.round, _M.c.id))]
+            rows = connection.execute(select(_M).order_by(_M.c.round, _M.c.id)).all()
+        return [Trained(self._model(row), row.round, row.base) for row in rows]
 
     def _model(self, row: Any) -> ModelRef:
         weights = self._db.found(row.weights)
