@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,13 +27,13 @@ from pipeline.domain.geometry import Image
 from pipeline.domain.ingested import IngestedSample, Quarantined
 from pipeline.domain.metrics import Metrics
 from pipeline.domain.prompts import Proposal
-from pipeline.domain.records import Annotation, Origin, OriginKind, Sample
+from pipeline.domain.records import Annotation, Origin, OriginKind, Sample, State
 from pipeline.domain.rounds import STAGES, Candidate, Evidence, ModelRef, Round, RunState, Uncertainty
 from pipeline.errors import ConfigError, DataError
 from pipeline.events import Emit, silent
 from pipeline.ports import Annotator, Detector, Embedder, Executor, NoAnswer, Segmenter, TaskItem, Trainer
 from pipeline.segmenting.careful import escalated_by
-from pipeline.shelf import Predictions, Shelf, batched, fingerprint
+from pipeline.shelf import Predictions, Shelf, batched, fingerprint, machine_instances
 from pipeline.stages.collect import Refused, collect
 from pipeline.stages.evaluate import better, evaluate
 from pipeline.stages.export import export_yolo, tree_hash
@@ -283,9 +283,10 @@ class Loop:
         return {"answers": len(self._ledger.tasks.of(number))}
 
     def _merge(self, number: int) -> Facts:
+        guesses = self._guesses(number)
         merged = merge(
-            self._shelf.labelled(),
-            self._histories(),
+            self._shelf.labelled(also=[said.sample_id for said in guesses]),
+            chain(self._histories(), ([said] for said in guesses)),
             self._boxes.find(self._facts(number, "segment")["boxes"]),
             self._config.merge,
             masks_by=self._facts(number, "segment").get("by") or "",
@@ -394,12 +395,27 @@ class Loop:
         proposals, predictions = (self._facts(number, stage)["fingerprint"] for stage in ("propose", "segment"))
         return self._shelf.evidence(proposals, predictions, ids)
 
+    def _guesses(self, number: int) -> list[Annotation]:
+        """What the machine says now of images that nobody has judged, if that may teach at all."""
+        pool = self._pool() if self._facts(number, "propose")["pool"] else []
+        if State.PROPOSED not in self._config.merge.states or not pool:
+            return []
+        items = (
+            (row, machine_instances(row, number, self._machine(number))) for row in self._evidence(number, pool)
+        )
+        now = self._workspace.now()
+        return [Annotation(row.sample_id, 0, found, self._machine(number), number, now) for row, found in items]
+
+    def _machine(self, number: int) -> Origin:
+        """Who proposes in this round."""
+        model = self._facts(number, "propose")["champion"] or START
+        return Origin(OriginKind.MODEL, f"{model} + {self._peers.segmenter.name}")
+
     def _new_items(self, number: int, ids: Sequence[str]) -> list[TaskItem]:
         """The chosen images as people will see them; what the machine says of them goes on record."""
         if not ids:
             return []
-        model = self._facts(number, "propose")["champion"] or START
-        origin = Origin(OriginKind.MODEL, f"{model} + {self._peers.segmenter.name}")
+        origin = self._machine(number)
         scores = self._shelf.scores(self._facts(number, "score")["fingerprint"], ids)
         evidence = {row.sample_id: row for row in self._evidence(number, ids)}
         items = machine_items(self._ledger, [evidence[key] for key in ids], scores, number, origin)

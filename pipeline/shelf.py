@@ -154,11 +154,11 @@ class Shelf:
             else:
                 yield sample.id, outcome
 
-    def labelled(self) -> list[Sample]:
-        """The labelled samples whose file is the one that was labelled. Any other is quarantined, and left out
-        for as long as that is so: labels of a file that was replaced would teach nonsense.
+    def labelled(self, also: Iterable[str] = ()) -> list[Sample]:
+        """The labelled samples, and those in `also`, whose file is the one that was labelled. Any other is quarantined,
+        and left out for as long as that is so: labels of a file that was replaced would teach nonsense.
         """
-        samples, annotated = self._ledger.samples, self._ledger.annotations.spoken_of_ids()
+        samples, annotated = self._ledger.samples, self._ledger.annotations.spoken_of_ids() | set(also)
         sources, there = samples.sources(), []
         for sample in samples.all():
             if sample.id in annotated:

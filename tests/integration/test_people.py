@@ -147,3 +147,18 @@ def test_every_verdict_says_what_was_seen_before(finished: Path) -> None:
         assert machine.origin.prompt.startswith("box ")
         assert machine.origin.round in (1, 2)
     assert all(item.state is State.PROPOSED for item in shown.values())
+
+
+def test_models_teach_where_the_configuration_lets_them(tmp_path: Path) -> None:
+    """Images that nobody was asked about enter as proposals; no machine's word becomes a person's."""
+    states = "merge.states=[proposed, accepted, edited, drawn]"
+    result = pipeline("run", TINY, "--workspace", tmp_path / "workspace", "--set", "rounds=1", "--set", states)
+    assert result.exit_code == 0, result.output
+    with opened(tmp_path / "workspace") as workspace:
+        spoken = workspace.ledger.annotations.spoken_of_ids()
+        _, rows = parse_manifest(workspace.blobs.read(workspace.ledger.versions.all()[-1].id))
+    guessed = [row for row in rows if row.sample_id not in spoken]
+    assert guessed
+    assert {item.state for row in guessed for item in row.instances} == {State.PROPOSED}
+    assert {item.origin.kind for row in guessed for item in row.instances} == {OriginKind.MODEL}
+    assert all(row.split == "train" for row in guessed)
