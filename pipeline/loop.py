@@ -199,7 +199,8 @@ class Loop:
 
         before = escalated_by(self._peers.segmenter)
         self._shelf.make_predictions(name, self._pool(), make)
-        return facts | {"fingerprint": name, "escalated": escalated_by(self._peers.segmenter) - before}
+        escalated = escalated_by(self._peers.segmenter) - before
+        return facts | {"fingerprint": name, "segmenter": self._peers.segmenter.name, "escalated": escalated}
 
     def _score(self, number: int) -> Facts:
         if not self._facts(number, "propose")["pool"]:

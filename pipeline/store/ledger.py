@@ -13,6 +13,7 @@ from pipeline.events import Emit, silent
 from pipeline.store.annotations import Annotations
 from pipeline.store.database import Database
 from pipeline.store.decisions import Decisions, Requests
+from pipeline.store.lives import Lives
 from pipeline.store.models import Evaluations, Models, Pointers, Versions
 from pipeline.store.progress import Products, Rounds
 from pipeline.store.promotions import Promotions
@@ -38,6 +39,7 @@ class Ledger:
         self.pointers = Pointers(self._db)
         self.decisions = Decisions(self._db)
         self.requests = Requests(self._db)
+        self.lives = Lives(self._db)
         self.promotions = Promotions(self._db, now=now)
 
     def join_fence(self) -> None:

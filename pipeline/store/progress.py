@@ -74,6 +74,14 @@ class Rounds:
             body = connection.execute(query).scalar_one_or_none()
         return None if body is None else dict(json.loads(body))
 
+    def marks(self) -> dict[int, dict[str, dict[str, Any]]]:
+        """Round -> stage -> what it told, of every stage that is done; rounds in order."""
+        found: dict[int, dict[str, dict[str, Any]]] = {}
+        with self._db.read() as connection:
+            for row in connection.execute(select(schema.marks).order_by(schema.marks.c.round)):
+                found.setdefault(row.round, {})[row.stage] = json.loads(row.facts)
+        return found
+
     def seconds(self) -> dict[tuple[int, str], float]:
         """(round, stage) -> what the call that finished it took; a stage that was not measured is left out."""
         table = schema.marks
