@@ -448,6 +448,7 @@ def open_backend(
         polygons=polygons,
         run_command=run_command,
         jobs=opened.root / "work" / "backend",
+        click_log=opened.root / "work" / "annotators-label_studio" / "clicks",
         local_files=local_files or folder,
         studio=studio,
         allowed=tuple(allowed),

@@ -11,19 +11,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from connectors.journal import Journal
+from connectors.label_studio.click_log import ClickLog
 from connectors.label_studio.client import Client
 from connectors.label_studio.convert import read_regions
 from connectors.label_studio.project import Project
 from connectors.label_studio.verdicts import verdicts
 from connectors.tasks import Task, Tasks, read_task, task_id
 from connectors.work_folder import atomic_write, read_json
+from pipeline.domain.mask import Mask
 from pipeline.domain.records import Annotation, Origin, OriginKind
 from pipeline.errors import DataError
 from pipeline.ports import NoAnswer, Unusable
@@ -58,6 +60,7 @@ class Collector:
         self._tasks = tasks
         self._journal = journal
         self._work = work
+        self._clicks = ClickLog(work / "clicks")
         self._people: dict[int, str] = {}
         self._told: set[tuple[int, str]] = set()
 
@@ -168,7 +171,7 @@ class Collector:
         said = Annotation(
             sample_id=task.sample_id,
             revision=0,
-            instances=verdicts(task.instances, regions, origin, task=task.id),
+            instances=verdicts(task.instances, regions, origin, task=task.id, clicks=self._counted(row)),
             origin=origin,
             round=task.round,
             created_at=at,
@@ -176,6 +179,10 @@ class Collector:
             size_hw=task.size_hw,
         )
         return said, digest
+
+    def _counted(self, row: Mapping[str, Any]) -> Callable[[str, Mask], int]:
+        """How many clicks the backend saw for a region's mask, in the task of this annotation."""
+        return lambda region, mask: self._clicks.clicks(str(row.get("task")), region, mask)
 
     def _write(self, said: Annotation | NoAnswer, digest: str, task: Task) -> None:
         """Unless it is what was last written down for its task."""

@@ -46,6 +46,7 @@ from connectors.label_studio.backend.regions import (
     nearest,
     standing,
 )
+from connectors.label_studio.click_log import ClickLog
 from connectors.label_studio.convert import Region, region_rows
 from connectors.label_studio.labeling_config import Tags
 from pipeline.domain.clicks import Click
@@ -62,10 +63,13 @@ _LOCKS = 64
 class Clicks:
     """Answers clicks. Safe from many threads; those of one task wait for each other."""
 
-    def __init__(self, segmenter: Segmenter, memory: Memory, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, segmenter: Segmenter, memory: Memory, now: Callable[[], datetime], log: ClickLog | None = None
+    ) -> None:
         self._segmenter = segmenter
         self._memory = memory
         self._now = now
+        self._log = log
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
 
     def answer(
@@ -196,6 +200,10 @@ class Clicks:
             author=str(author) if author is not None else None,
         )
         self._memory.answered(place, answer)
+        if self._log is not None:
+            # A box is drawn from corner to corner: two clicks.
+            clicks = sum(1 if step.asked.box is None else 2 for step in session.steps)
+            self._log.write(place.task, session.region, state.mask, clicks, session.base)
 
 
 def _click(asked: Asked) -> Click:

@@ -23,6 +23,7 @@ from connectors.label_studio.backend.pictures import Pictures
 from connectors.label_studio.backend.preannotation import preannotations
 from connectors.label_studio.backend.services import Limits, Services
 from connectors.label_studio.backend.warming import Warmer
+from connectors.label_studio.click_log import ClickLog
 from connectors.label_studio.labeling_config import Tags, config_problems, read_config
 from connectors.serving.work import Places, Refusal, in_thread, read_body
 
@@ -51,7 +52,8 @@ class Served:
             timeout_s=limits.fetch_timeout_s,
         )
         self._pictures = Pictures(services, limits, fetcher)
-        self._clicks = Clicks(services.segmenter, Memory(limits.kept_sessions_bytes), services.now)
+        log = ClickLog(services.click_log) if services.click_log is not None else None
+        self._clicks = Clicks(services.segmenter, Memory(limits.kept_sessions_bytes), services.now, log)
         self.places = Places(limits.click_threads + 1 + limits.waiting)
         self._click_threads = ThreadPoolExecutor(limits.click_threads, thread_name_prefix="clicks")
         self._batch_thread = ThreadPoolExecutor(1, thread_name_prefix="batches")

@@ -35,7 +35,8 @@ class Services:
     `read_image` gives a sample's canonical frame, and `decode_image` that of a file's bytes: both raise
     ImageUnreadable. `queue` are the samples that people will see next, first first. `model_version` names what
     `propose` asks at the moment. With `polygons` masks are sent as polygons, where the project has those.
-    `run_command` starts the next round; `jobs` is the folder of what it says.
+    `run_command` starts the next round; `jobs` is the folder of what it says. `click_log` is the folder where
+    clicks are counted, for whoever collects the answers.
 
     `local_files` is the only folder that `/data/local-files/` addresses reach. `studio` is Label Studio, whose own
     addresses are asked with its token. Of other origins (`https://host[:port]`) those in `allowed` are asked if their
@@ -54,6 +55,7 @@ class Services:
     polygons: bool = False
     run_command: tuple[str, ...] = ()
     jobs: Path | None = None
+    click_log: Path | None = None
     local_files: Path | None = None
     studio: Studio | None = None
     allowed: tuple[str, ...] = ()

@@ -137,3 +137,17 @@ def test_polygons_that_were_moved_are_taken_as_drawn() -> None:
     assert state is State.EDITED
     assert mask is not None
     assert mask.area_px > ring().area_px
+
+
+def test_clicks_belong_to_what_the_person_made() -> None:
+    """An accepted object took none, whatever was tried on the way."""
+    regions = [brush("m1", WHOLE), brush("m2", PART), brush("new", ELSEWHERE)]
+    clicked = {("m1", WHOLE): 9, ("m2", PART): 3, ("new", ELSEWHERE): 2}
+    said = verdicts(
+        [shown("m1"), shown("m2", ring())], regions, PERSON, task="t", clicks=lambda *key: clicked[key]
+    )
+    assert [(item.state, item.clicks) for item in said] == [
+        (State.ACCEPTED, 0),
+        (State.EDITED, 3),
+        (State.DRAWN, 2),
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from connectors.label_studio.backend.bodies import Task
 from connectors.label_studio.backend.clicks import Clicks
 from connectors.label_studio.backend.memory import Memory
 from connectors.label_studio.backend.metrics import Timings
+from connectors.label_studio.click_log import ClickLog
 from connectors.label_studio.convert import read_regions
 from pipeline.domain.geometry import Box
 from pipeline.domain.mask import Mask
@@ -440,3 +442,12 @@ def test_an_empty_mask_is_an_empty_answer() -> None:
     editor = Editor(Empty())
     assert editor.asks(point("p1", 40, 40)) is None
     assert editor.asks(point("p1", 40, 40), point("p2", 42, 40)) is None
+
+
+def test_clicks_are_written_down_for_whoever_collects_the_answers(editor: Editor, tmp_path: Path) -> None:
+    log = ClickLog(tmp_path)
+    editor.clicks = Clicks(editor.segmenter, Memory(10_000_000), editor.clock, log)
+    name, mask = sure(editor.asks(point("p1", 70, 40), point("p2", 72, 40)))
+    assert log.clicks("7", name, mask) == 2
+    other, boxed = sure(editor.asks(rectangle("b1", Box(10, 10, 30, 30))))
+    assert log.clicks("7", other, boxed) == 2, "a box has two corners"
