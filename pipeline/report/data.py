@@ -1,0 +1,139 @@
+"""What the loop made of the answers: the report's facts about dataset versions, and about what did not go well."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.domain.dataset import DatasetEntry, parse_manifest
+from pipeline.domain.mask import Mask
+from pipeline.report.pictures import Album, Outline, Picture
+from pipeline.store.workspace import Workspace
+
+__all__ = ["Data", "Doubt", "VersionRow", "data_of"]
+
+PICTURED = 12
+"""So many of the worst are shown of each kind of doubt."""
+LISTED = 60
+ROUND_TRIP_FLOOR = 0.95
+_LINE = "#ff7a1a"
+
+
+@dataclass(frozen=True)
+class VersionRow:
+    """One round's dataset version; `counts` are keyed as in `DatasetVersion`."""
+
+    round: int
+    id: str
+    parent: str | None
+    counts: Mapping[str, int]
+    config: str | None
+    code: str | None
+
+    def of(self, kind: str) -> dict[str, int]:
+        """The counts of one kind: `split`, `class` or `state`."""
+        start = f"{kind}/"
+        return {key.removeprefix(start): count for key, count in self.counts.items() if key.startswith(start)}
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """An image, or one object of it, with the figure in [0, 1] that makes it doubtful."""
+
+    name: str
+    label: str
+    value: float
+    picture: Picture
+
+
+@dataclass(frozen=True)
+class Data:
+    """`measured` masks went through YOLO's format and back, of which `lossy` fell under the floor; `spoken` images have
+    the word of several people, of which `disputed` fell under theirs. The worst of both are shown, and so are the
+    files that were put aside; `reasons` counts those.
+    """
+
+    versions: Sequence[VersionRow]
+    measured: int
+    mean: float | None
+    lossy: int
+    floor: float
+    worst: Sequence[Doubt]
+    spoken: int
+    disputed: int
+    agreement: float | None
+    agreement_floor: float
+    quarrels: Sequence[Doubt]
+    quarantined: Sequence[tuple[str, str]]
+    reasons: Sequence[tuple[str, int]]
+
+
+def data_of(workspace: Workspace, album: Album, rounds: int, agreement_floor: float) -> Data:
+    """Facts of the rounds 1 to `rounds`; those about single images are of the newest version."""
+    versions = _versions(workspace, rounds)
+    entries = parse_manifest(workspace.blobs.read(versions[-1].id))[1] if versions else []
+    names = {sample.id: sample.path.name for sample in workspace.ledger.samples.all()}
+    trips = [value for entry in entries for value in entry.round_trip.values()]
+    agreed = [entry.agreement for entry in entries if entry.agreement is not None]
+    aside = workspace.ledger.samples.quarantined()
+    return Data(
+        versions=versions,
+        measured=len(trips),
+        mean=sum(trips) / len(trips) if trips else None,
+        lossy=sum(value < ROUND_TRIP_FLOOR for value in trips),
+        floor=ROUND_TRIP_FLOOR,
+        worst=_lossy(entries, names, album),
+        spoken=len(agreed),
+        disputed=sum(value < agreement_floor for value in agreed),
+        agreement=sum(agreed) / len(agreed) if agreed else None,
+        agreement_floor=agreement_floor,
+        quarrels=_quarrels(entries, names, album),
+        quarantined=[(item.path.name, item.reason) for item in aside[:LISTED]],
+        reasons=Counter(item.reason for item in aside).most_common(),
+    )
+
+
+def _versions(workspace: Workspace, rounds: int) -> list[VersionRow]:
+    found = [(number, workspace.ledger.versions.of_round(number)) for number in range(1, rounds + 1)]
+    return [
+        VersionRow(number, version.id, version.parent, version.counts, None, None)
+        for number, version in found
+        if version is not None
+    ]
+
+
+def _lossy(entries: Sequence[DatasetEntry], names: Mapping[str, str], album: Album) -> list[Doubt]:
+    """The objects that YOLO's format keeps worst, under the floor."""
+    found = [
+        (entry.round_trip[item.id], entry.sample_id, item)
+        for entry in entries
+        for item in entry.instances
+        if entry.round_trip.get(item.id, 1.0) < ROUND_TRIP_FLOOR
+    ]
+    found.sort(key=lambda row: (row[0], row[1], row[2].id))
+    return [
+        Doubt(names[sample_id], item.label, value, album.close_up(sample_id, _outlines([item.mask]), item.box))
+        for value, sample_id, item in found[:PICTURED]
+    ]
+
+
+def _quarrels(entries: Sequence[DatasetEntry], names: Mapping[str, str], album: Album) -> list[Doubt]:
+    """The images about which people agree least; full agreement is none."""
+    found = [
+        (entry.agreement, entry) for entry in entries if entry.agreement is not None and entry.agreement < 1.0
+    ]
+    found.sort(key=lambda row: (row[0], row[1].sample_id))
+    return [
+        Doubt(
+            names[entry.sample_id],
+            "",
+            value,
+            album.scene(entry.sample_id, _outlines([item.mask for item in entry.instances])),
+        )
+        for value, entry in found[:PICTURED]
+    ]
+
+
+def _outlines(masks: Sequence[Mask | None]) -> list[Outline]:
+    return [Outline(mask, _LINE) for mask in masks if mask is not None]

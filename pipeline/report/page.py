@@ -1,0 +1,145 @@
+"""The report's page: facts in, one HTML file out, which needs nothing from anywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+from markupsafe import Markup
+
+from pipeline.domain.rounds import STAGES
+from pipeline.report import charts
+from pipeline.report.asked import POOL_BIN
+from pipeline.report.gather import Report
+from pipeline.report.people import VERDICTS
+from pipeline.report.pictures import colour_of
+from pipeline.report.svg import number
+from pipeline.report.words import duration, figure, many, percent, plain
+
+__all__ = ["render"]
+
+
+def render(report: Report) -> bytes:
+    """The whole page. The same facts give the same bytes."""
+    page: str = _page().render(report=report, **_views(report))
+    return page.encode()
+
+
+@cache
+def _page() -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    house = Environment(
+        loader=PackageLoader("pipeline.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    house.filters |= {"duration": duration, "many": many, "figure": figure, "plain": plain, "percent": percent}
+    return house.get_template("page.html")
+
+
+def _views(report: Report) -> dict[str, Any]:
+    """What the template cannot work out by itself: charts, and numbers in words."""
+    unit, seconds = _unit(max((trial.human_seconds for trial in report.models.trials), default=0.0))
+    people = "simulated" if report.simulated else "human"
+    return {
+        "models": report.models,
+        "labour": report.labour,
+        "data": report.data,
+        "people": people,
+        "version": version("maskloop"),
+        "verdicts": VERDICTS,
+        "stages": STAGES,
+        "palette": [(name, colour_of(index)) for index, name in enumerate(report.classes)],
+        "by_images": _curve(report, "images that people answered", [t.labelled for t in report.models.trials]),
+        "by_time": _curve(
+            report, f"{people} time, {unit}", [t.human_seconds / seconds for t in report.models.trials]
+        ),
+        "by_class": _by_class(report),
+        "clicks": _columns(report.labour.clicks_each, "clicks", "masks"),
+        "seconds": _columns(_spans(report), "seconds", "images"),
+        "pools": {row.round: _pool(row.pool) for row in report.asked if row.pool},
+        "reliability": _reliability(report),
+        "totals": _totals(report),
+    }
+
+
+def _curve(report: Report, x_label: str, xs: Sequence[float]) -> Markup | None:
+    """A candidate's figure for each round, from the starting weights on."""
+    models = report.models
+    points = []
+    if models.start.value is not None:
+        points.append(
+            charts.Point(0, models.start.value, f"starting weights: {figure(models.start)}", solid=False)
+        )
+    for x, trial in zip(xs, models.trials, strict=True):
+        if trial.figure.value is not None:
+            word = "promoted" if trial.promoted else "not promoted"
+            said = f"round {trial.round}: {figure(trial.figure)} at {number(x)} {x_label}, {word}"
+            low, high = trial.figure.low, trial.figure.high
+            points.append(charts.Point(x, trial.figure.value, said, low, high, solid=trial.promoted))
+    if not any(point.x for point in points):
+        return None
+    return charts.curve(points, x_label, f"{models.kind} mAP50-95, held out")
+
+
+def _by_class(report: Report) -> Markup | None:
+    key = f"{report.models.kind}_map50_95"
+    rows = []
+    for name, row in report.models.classes.items():
+        value = getattr(row, key)
+        if value is not None:
+            rows.append(charts.Interval(name, value, f"{name}: {value:.3f}, {many(row.instances, 'true object')}"))
+    return charts.intervals(rows, f"{report.models.kind} AP50-95") if rows else None
+
+
+def _columns(rows: Sequence[tuple[str, int]], x_label: str, y_label: str) -> Markup | None:
+    if not rows:
+        return None
+    bars = [charts.Bar(name, count, f"{name} {x_label}: {count:,} {y_label}") for name, count in rows]
+    return charts.columns(bars, x_label, y_label)
+
+
+def _spans(report: Report) -> list[tuple[str, int]]:
+    return [(f"{number(low)}–{number(high)}", count) for low, high, count in report.labour.seconds_each]
+
+
+def _pool(pool: Sequence[tuple[int, int]]) -> Markup:
+    each = POOL_BIN
+    bars = [
+        charts.Bar(
+            number(index * each),
+            every,
+            f"{index * each:.2f} to {(index + 1) * each:.2f}: {many(every, 'candidate')}, {taken:,} asked",
+            strong=taken,
+        )
+        for index, (every, taken) in enumerate(pool)
+    ]
+    return charts.columns(bars, "uncertainty", "candidates", height=190.0)
+
+
+def _reliability(report: Report) -> Markup | None:
+    found = report.labour.calibration
+    if found is None:
+        return None
+    return charts.reliability(found.bins, "IoU that the segmenter told", "IoU with the person's mask")
+
+
+def _totals(report: Report) -> dict[str, dict[Any, float]]:
+    """Seconds by stage and by round."""
+    stages: dict[Any, float] = {}
+    rounds: dict[Any, float] = {}
+    for (round_, stage), seconds in report.times.items():
+        stages[stage] = stages.get(stage, 0.0) + seconds
+        rounds[round_] = rounds.get(round_, 0.0) + seconds
+    return {"stages": stages, "rounds": dict(sorted(rounds.items()))}
+
+
+def _unit(most_s: float) -> tuple[str, float]:
+    if most_s >= 7200:
+        return "hours", 3600.0
+    return ("minutes", 60.0) if most_s >= 120 else ("seconds", 1.0)
