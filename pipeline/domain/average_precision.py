@@ -6,7 +6,7 @@ asked for, so the eleven other figures cost nothing.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,13 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.domain.geometry import Box, SizeHW
+from pipeline.domain.hits import Hits, Matched, gathered, matched
 from pipeline.domain.mask import Mask
 from pipeline.domain.metrics import ClassMetrics, Metrics
 from pipeline.domain.prompts import Proposal
 from pipeline.domain.records import Instance, State
 from pipeline.errors import DataError, ShapeMismatch
 
-__all__ = ["ApAccumulator"]
+__all__ = ["ApAccumulator", "Kind"]
+
+Kind = Literal["bbox", "segm"]
+"""What overlaps are measured between: boxes or masks. COCO's own words."""
 
 MAX_DETECTIONS = 100
 ALL_AREAS = [0.0, 1e10]
@@ -40,6 +44,7 @@ class ApAccumulator:
         self._sizes: dict[str, SizeHW] = {}
         self._truth: list[_Row] = []
         self._found: list[_Row] = []
+        self._evaluated: dict[Kind, Any] = {}
 
     def add(
         self, sample_id: str, size_hw: SizeHW, truth_instances: Iterable[Instance], proposals: Iterable[Proposal]
@@ -58,11 +63,12 @@ class ApAccumulator:
         self._sizes[sample_id] = size_hw
         self._truth += truth
         self._found += found
+        self._evaluated.clear()
 
     def metrics(self) -> Metrics:
         """Figures over everything added so far."""
         box = self._precision("bbox")
-        mask = self._precision("segm") if all(row.mask is not None for row in self._truth) else None
+        mask = self._precision("segm") if self.has_masks else None
         instances = Counter(row.class_id for row in self._truth)
         per_class = {}
         for column, (name, class_id) in enumerate(self._class_ids.items()):
@@ -72,6 +78,21 @@ class ApAccumulator:
         return Metrics(
             len(self._sizes), len(self._truth), *_figures(box, every), *_figures(mask, every), per_class=per_class
         )
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether every truth has a mask, so that masks can be judged."""
+        return all(row.mask is not None for row in self._truth)
+
+    def hits(self, kind: Kind) -> Hits:
+        """Which detections hit, image by image, over everything added so far."""
+        ious = self._evaluation(kind).ious if self._truth else {}
+        truth, found = (_by_pair(rows, kind) for rows in (self._truth, self._found))
+        parts = [
+            _matched(pair, ious.get(pair, ()), found.get(pair, []), truth.get(pair, []), kind)
+            for pair in sorted(truth.keys() | found.keys())
+        ]
+        return gathered(tuple(self._sizes), tuple(self._class_ids), parts)
 
     def _row(
         self, sample_id: str, image_id: int, size_hw: SizeHW, item: Instance | Proposal, score: float
@@ -84,10 +105,17 @@ class ApAccumulator:
             raise ShapeMismatch(f"a mask is {item.mask.size_hw}, the image is {size_hw}", sample_id=sample_id)
         return _Row(image_id, class_id, item.box, item.mask, score)
 
-    def _precision(self, kind: Literal["bbox", "segm"]) -> npt.NDArray[np.float64] | None:
+    def _precision(self, kind: Kind) -> npt.NDArray[np.float64] | None:
         """COCO's interpolated precision, `(10 IoU thresholds, 101 recalls, k classes)`; -1 without truth."""
         if not self._truth:
             return None
+        precision: npt.NDArray[np.float64] = np.asarray(self._evaluation(kind).eval["precision"])[:, :, :, 0, 0]
+        return precision
+
+    def _evaluation(self, kind: Kind) -> Any:
+        """faster-coco-eval's own, made once for what was added; with its overlaps in `ious`."""
+        if kind in self._evaluated:
+            return self._evaluated[kind]
         from faster_coco_eval import COCO, COCOeval_faster
 
         frame = {
@@ -103,8 +131,8 @@ class ApAccumulator:
         evaluation.params.areaRng, evaluation.params.areaRngLbl = [ALL_AREAS], ["all"]
         evaluation.evaluate()
         evaluation.accumulate()
-        precision: npt.NDArray[np.float64] = np.asarray(evaluation.eval["precision"])[:, :, :, 0, 0]
-        return precision
+        self._evaluated[kind] = evaluation
+        return evaluation
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,19 +143,42 @@ class _Row:
     mask: Mask | None
     score: float
 
+    def area_px(self, kind: Kind) -> float:
+        return self.mask.area_px if kind == "segm" and self.mask is not None else self.box.area_px
 
-def _coco(rows: Sequence[_Row], kind: Literal["bbox", "segm"]) -> list[dict[str, Any]]:
+
+def _by_pair(rows: Sequence[_Row], kind: Kind) -> dict[tuple[int, int], list[_Row]]:
+    """Rows by image and class, in COCO's order; a row without a mask is none for masks."""
+    pairs: defaultdict[tuple[int, int], list[_Row]] = defaultdict(list)
+    for row in rows:
+        if kind == "bbox" or row.mask is not None:
+            pairs[row.image_id, row.class_id].append(row)
+    return {pair: sorted(members, key=lambda row: -row.score)[:MAX_DETECTIONS] for pair, members in pairs.items()}
+
+
+def _matched(
+    pair: tuple[int, int], ious: Sequence[Any], found: Sequence[_Row], truth: Sequence[_Row], kind: Kind
+) -> Matched:
+    return matched(
+        (pair[0] - 1, pair[1] - 1),
+        np.array([row.score for row in found], dtype=np.float64),
+        np.array(ious, dtype=np.float64).reshape(len(found), len(truth)) if found and truth else np.zeros((0, 0)),
+        np.array([row.area_px(kind) for row in found], dtype=np.float64),
+        np.array([row.area_px(kind) for row in truth], dtype=np.float64),
+    )
+
+
+def _coco(rows: Sequence[_Row], kind: Kind) -> list[dict[str, Any]]:
     """COCO's annotations or results; ids count from 1 because 0 means "unmatched" there."""
     table = []
     for number, row in enumerate(rows, start=1):
         if kind == "segm" and row.mask is None:
             continue
         shape: dict[str, Any] = {"bbox": [row.box.x1, row.box.y1, row.box.width, row.box.height]}
-        area: float = row.box.area_px
         if kind == "segm" and row.mask is not None:
-            shape, area = {"segmentation": row.mask.rle}, row.mask.area_px
+            shape = {"segmentation": row.mask.rle}
         keys = {"id": number, "image_id": row.image_id, "category_id": row.class_id}
-        table.append({**keys, **shape, "area": area, "iscrowd": 0, "score": row.score})
+        table.append({**keys, **shape, "area": row.area_px(kind), "iscrowd": 0, "score": row.score})
     return table
 
 
