@@ -225,12 +225,14 @@ def test_a_person_in_a_browser_teaches_the_next_round(project: Project, studio: 
 def check_what_was_learnt(project: Project, case: Case, seen: dict[str, Mask]) -> None:
     """The answer is a person's, pixel for pixel what the browser showed, and in the version that was trained on."""
     _, workspace, _ = open_house(project.config)
-    [said] = workspace.ledger.annotations.history(case.sample_id)
-    assert said.origin.kind is OriginKind.HUMAN
+    shown, said = workspace.ledger.annotations.history(case.sample_id)
+    assert (shown.origin.kind, said.origin.kind) == (OriginKind.MODEL, OriginKind.HUMAN)
     kept = {one.id: one for one in said.instances}
     assert kept[case.wrong.id].state is State.EDITED
     [drawn] = [one for one in said.instances if one.state is State.DRAWN]
     assert drawn.label == case.missed.label
+    assert drawn.clicks > 0
+    assert kept[case.wrong.id].clicks > 0
     assert mask_of(kept[case.wrong.id]) == seen[case.wrong.id]
     assert mask_of(drawn) in seen.values()
     untouched = [one for one in said.instances if one.state is State.ACCEPTED]
