@@ -17,6 +17,10 @@ Ring = npt.NDArray[np.float64]
 """`float64 (n, 2)`: x, y vertices; the last joins the first."""
 
 
+_Rank = tuple[int, int, int]
+"""The enclosed area with a minus, then the first vertex."""
+
+
 class Outline(NamedTuple):
     """The rings around a bitmap: `outer` around its parts, `holes` around the gaps inside them.
 
@@ -27,34 +31,30 @@ class Outline(NamedTuple):
     holes: list[Ring]
 
 
-class _Edges(NamedTuple):
-    """Straight edges with the object on their right: start and end vertices `int64 (n, 2)`, and direction (n,)."""
-
-    start: npt.NDArray[np.int64]
-    end: npt.NDArray[np.int64]
-    direction: npt.NDArray[np.int8]
-
-
 def trace(bitmap: npt.NDArray[np.bool_], *, connectivity: Literal[4, 8] = 8) -> Outline:
     """Every ring of a `bool (h, w)` bitmap, in whole pixels, with a vertex at each corner and nowhere else.
 
     Rings run with the object on their right, y down. With connectivity 8, pixels that touch by a corner belong
     to one part and gaps that touch by a corner are two; with 4 it is the other way round.
     """
-    framed = np.pad(bitmap.astype(np.int8), 1)
-    across = _edges(np.diff(framed, axis=0)[:, 1:-1])
-    down = _edges(np.diff(framed, axis=1)[1:-1].T)
-    # With the object on the right of its edges, left edges run up: against the order in which they were found.
-    down = _Edges(down.end[:, ::-1], down.start[:, ::-1], -down.direction)
-    left = 1 if connectivity == 8 else -1
-    after_across = _joined(across, down, turn=-left)
-    after_down = _joined(down, across, turn=left)
-    following = after_down[after_across].tolist()
-    outer: list[Ring] = []
-    holes: list[Ring] = []
-    for ring in _rings(across, following):
-        (outer if _signed_area(ring) > 0 else holes).append(ring)
-    return Outline(sorted(outer, key=_rank), sorted(holes, key=_rank))
+    corners = _corners(bitmap, joined=connectivity == 8)
+    # Along a row the corners are the left and right ends of horizontal edges in turn; an edge runs to the right
+    # where the object is below it.
+    left, right = corners.xy[::2], corners.xy[1::2]
+    forward = corners.object_below[::2]
+    start, end = np.where(forward[:, None], left, right), np.where(forward[:, None], right, left)
+    ends_at = 2 * np.arange(len(forward)) + forward
+    following = (corners.across_the_row[ends_at] // 2).tolist()
+    # Green's theorem: positive where the ring runs clockwise on the screen, as rings around parts do.
+    areas = (start[:, 1] * (start[:, 0] - end[:, 0])).tolist()
+    vertices = np.stack([start, end], axis=1).astype(np.float64)
+    outer: list[tuple[_Rank, Ring]] = []
+    holes: list[tuple[_Rank, Ring]] = []
+    for edges in _cycles(following):
+        area = sum([areas[edge] for edge in edges])
+        ring = vertices[edges].reshape(-1, 2)
+        (outer if area > 0 else holes).append(((-abs(area), *start[edges[0]].tolist()), ring))
+    return Outline(_sorted(outer), _sorted(holes))
 
 
 def clip_ring(ring: Ring, size_hw: tuple[int, int]) -> Ring:
@@ -87,60 +87,60 @@ def _clip_side(ring: Ring, axis: int, limit: float, sign: int) -> Ring:
     return np.array(kept).reshape(-1, 2)
 
 
-def _edges(change: npt.NDArray[np.int8]) -> _Edges:
-    """Runs of equal, non-zero change along the rows; `change` is +1 where the object begins, -1 where it ends."""
-    before = np.pad(change, ((0, 0), (1, 1)))
-    breaks = before[:, 1:] != before[:, :-1]
-    rows, columns = _nonzero(breaks & (before[:, 1:] != 0))
-    end_rows, end_columns = _nonzero(breaks & (before[:, :-1] != 0))
-    start, end = np.stack([columns, rows], axis=1), np.stack([end_columns, end_rows], axis=1)
-    direction = change[rows, columns]
-    forward = (direction > 0)[:, None]
-    return _Edges(np.where(forward, start, end), np.where(forward, end, start), direction)
+class _Corners(NamedTuple):
+    """Where the edge of an object turns, row by row; a point where two pixels touch by a corner is there twice."""
+
+    xy: npt.NDArray[np.int64]
+    """`int64 (n, 2)`, n even."""
+    object_below: npt.NDArray[np.bool_]
+    """`bool (n,)`: of the pixel below and to the right."""
+    across_the_row: npt.NDArray[np.int64]
+    """`int64 (n,)`: of each corner, the index of the other end of its vertical edge."""
 
 
-def _nonzero(table: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """`np.nonzero` of a table, row by row; several times faster where few entries are set."""
-    rows, columns = np.divmod(np.flatnonzero(table), table.shape[1])
-    return rows, columns
+def _corners(bitmap: npt.NDArray[np.bool_], *, joined: bool) -> _Corners:
+    """`joined`: where two pixels touch by a corner, they are in one ring."""
+    height, width = bitmap.shape
+    framed = np.zeros((height + 2, width + 2), dtype=np.int8)
+    framed[1:-1, 1:-1] = bitmap
+    side = framed[:, 1:] - framed[:, :-1]
+    above, below = side[:-1], side[1:]
+    found = np.flatnonzero(above != below)
+    upper, lower = above.ravel()[found], below.ravel()[found]
+    touching = upper == -lower
+    # The pixels that touch are above left and below right where `upper` is -1. The second of the two corners there,
+    # the left end of an edge, belongs to the vertical edge above if that keeps these pixels together or the other two
+    # apart; else the first one does.
+    later = np.where((upper < 0) == joined, 0, 1) * touching
+    twice = np.repeat(np.arange(len(found)), 1 + touching)
+    place = found[twice]
+    rows, columns = np.divmod(place, width + 1)
+    second = np.zeros(len(place), dtype=np.bool_)
+    second[1:] = twice[1:] == twice[:-1]
+    tie = np.where(second, later[twice], (1 - later[twice]) * touching[twice])
+    order = np.argsort((columns * (height + 1) + rows) * 2 + tie)
+    across = np.empty(len(place), dtype=np.int64)
+    across[order[::2]], across[order[1::2]] = order[1::2], order[::2]
+    below_right = framed.ravel()[place + rows + width + 3] > 0
+    return _Corners(np.stack([columns, rows], axis=1), below_right, across)
 
 
-def _joined(arriving: _Edges, leaving: _Edges, turn: int) -> npt.NDArray[np.int64]:
-    """For each arriving edge, the edge that leaves its end.
-
-    Where two pixels touch by a corner, two edges arrive and two leave; turning left there keeps the pixels in
-    one ring, turning right parts them. Turning left, right becomes up and left becomes down (`turn` -1), down
-    becomes right and up becomes left (`turn` 1); turning right, the signs are the opposite.
-    """
-    ends = np.lexsort((arriving.direction, arriving.end[:, 0], arriving.end[:, 1]))
-    starts = np.lexsort((turn * leaving.direction, leaving.start[:, 0], leaving.start[:, 1]))
-    joined = np.empty(len(ends), dtype=np.int64)
-    joined[ends] = starts
-    return joined
-
-
-def _rings(across: _Edges, following: list[int]) -> list[Ring]:
-    """Cycles of edges; an edge across gives the ring its two vertices, edges down only join them."""
-    rings: list[Ring] = []
+def _cycles(following: list[int]) -> list[list[int]]:
+    """The rings as indices of their horizontal edges; each begins with the first that no ring before it has."""
+    cycles: list[list[int]] = []
     seen = bytearray(len(following))
     for first in range(len(following)):
+        if seen[first]:
+            continue
         cycle: list[int] = []
         edge = first
         while not seen[edge]:
             seen[edge] = 1
             cycle.append(edge)
             edge = following[edge]
-        if cycle:
-            corners = np.stack([across.start[cycle], across.end[cycle]], axis=1)
-            rings.append(corners.reshape(-1, 2).astype(np.float64))
-    return rings
+        cycles.append(cycle)
+    return cycles
 
 
-def _signed_area(ring: Ring) -> float:
-    """Positive where the ring runs clockwise on the screen (y down), as rings around parts do."""
-    x, y = ring[:, 0], ring[:, 1]
-    return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
-
-
-def _rank(ring: Ring) -> tuple[float, float, float]:
-    return (-abs(_signed_area(ring)), *ring[0])
+def _sorted(ranked: list[tuple[_Rank, Ring]]) -> list[Ring]:
+    return [ring for _, ring in sorted(ranked, key=lambda item: item[0])]

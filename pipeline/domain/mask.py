@@ -18,7 +18,7 @@ from pycocotools import mask as coco_mask
 
 from pipeline.domain.contours import clip_ring, trace
 from pipeline.domain.geometry import Box, SizeHW
-from pipeline.domain.run_lengths import canonical, runs_of, unpacked
+from pipeline.domain.run_lengths import Runs, canonical, cropped, runs_of, unpacked
 from pipeline.errors import DataError, ShapeMismatch
 
 __all__ = ["Bitmap", "Mask", "Polygon", "mask_iou"]
@@ -67,14 +67,20 @@ class Mask:
 
         Raises ShapeMismatch if the runs do not add up to height x width.
         """
-        if any(run < 0 for run in runs) or sum(runs) != size_hw[0] * size_hw[1]:
-            raise ShapeMismatch(
-                f"runs cover {sum(runs)} pixels, but height x width {size_hw} needs {size_hw[0] * size_hw[1]}"
-            )
-        return Mask._packed(np.array(canonical(runs), dtype=np.int64), size_hw)
+        return Mask._checked(runs, size_hw)
 
     @staticmethod
-    def _packed(runs: npt.NDArray[np.int64], size_hw: SizeHW) -> Mask:
+    def _checked(runs: Sequence[int] | Runs, size_hw: SizeHW) -> Mask:
+        """From runs of unknown origin; they are added up in whole numbers of any size."""
+        plain = runs.tolist() if isinstance(runs, np.ndarray) else runs
+        if sum(plain) != size_hw[0] * size_hw[1] or min(plain, default=0) < 0:
+            raise ShapeMismatch(
+                f"runs cover {sum(plain)} pixels, but height x width {size_hw} needs {size_hw[0] * size_hw[1]}"
+            )
+        return Mask._packed(canonical(np.asarray(runs, dtype=np.int64)), size_hw)
+
+    @staticmethod
+    def _packed(runs: Runs, size_hw: SizeHW) -> Mask:
         """From canonical runs. An array, because a list costs ten times the packing."""
         encoded = coco_mask.frPyObjects({"counts": runs, "size": list(size_hw)}, *size_hw)
         return Mask(bytes(encoded["counts"]), size_hw)
@@ -85,7 +91,7 @@ class Mask:
 
         Raises ShapeMismatch if the runs do not cover exactly height x width, DataError if they cannot be read.
         """
-        return Mask.from_runs(unpacked(counts), size_hw)
+        return Mask._checked(unpacked(counts), size_hw)
 
     @staticmethod
     def from_polygons(polygons: Sequence[npt.ArrayLike], size_hw: SizeHW) -> Mask:
@@ -119,7 +125,10 @@ class Mask:
 
     def bitmap(self) -> Bitmap:
         """`bool (h, w)`, C-contiguous."""
-        return np.ascontiguousarray(coco_mask.decode(self.rle)).astype(np.bool_)
+        whole = np.zeros(self.size_hw, dtype=np.bool_)
+        (left, top), crop = self.crop()
+        whole[int(top) : int(top) + crop.shape[0], int(left) : int(left) + crop.shape[1]] = crop
+        return whole
 
     def polygons(self) -> list[Polygon]:
         """Outer contours along pixel edges, largest first; holes are not described (see the formats).
@@ -130,14 +139,16 @@ class Mask:
         return [ring + top_left for ring in trace(crop).outer]
 
     def crop(self) -> tuple[npt.NDArray[np.float64], Bitmap]:
-        """The top left corner (x, y) of the tight box, and the `bool` bitmap inside it."""
+        """The top left corner (x, y) of the tight box, and the `bool` bitmap inside it.
+
+        Work and memory are those of the box, not of the image.
+        """
         box = self.box
         if box is None:
             return np.zeros(2), np.zeros((0, 0), dtype=np.bool_)
         left, top, right, bottom = (int(value) for value in box)
-        # Cut before the copy: the object is mostly a small part of the image.
-        inside = coco_mask.decode(self.rle)[top:bottom, left:right]
-        return np.array([left, top], dtype=np.float64), np.ascontiguousarray(inside).astype(np.bool_)
+        crop = cropped(unpacked(self.counts), left, top, (bottom - top, right - left), self.size_hw[0])
+        return np.array([left, top], dtype=np.float64), crop
 
     @cached_property
     def area_px(self) -> int:

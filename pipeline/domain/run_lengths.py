@@ -5,17 +5,21 @@ They and their string are those of the COCO API (https://github.com/cocodataset/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import DataError
 
-__all__ = ["canonical", "runs_of", "unpacked"]
+__all__ = ["Runs", "canonical", "cropped", "runs_of", "unpacked"]
+
+Runs = npt.NDArray[np.int64]
+"""`int64 (n,)`: pixels of 0 and 1 in turn."""
+
+_LONGEST = 9
+"""Characters of a number: 45 bits, far more than an image has pixels."""
 
 
-def runs_of(bitmap: npt.NDArray[np.bool_], left: int, top: int, size_hw: tuple[int, int]) -> npt.NDArray[np.int64]:
+def runs_of(bitmap: npt.NDArray[np.bool_], left: int, top: int, size_hw: tuple[int, int]) -> Runs:
     """The canonical runs of an image of `size_hw` that is empty but for `bool (h, w)` at (row top, column left)."""
     height, width = size_hw
     padded = np.zeros((bitmap.shape[1], bitmap.shape[0] + 2), dtype=np.bool_)
@@ -23,52 +27,60 @@ def runs_of(bitmap: npt.NDArray[np.bool_], left: int, top: int, size_hw: tuple[i
     # A column begins and ends empty, so that its changes are the start of a run and its end, in turn.
     columns, rows = np.divmod(np.flatnonzero(padded[:, 1:] != padded[:, :-1]), bitmap.shape[0] + 1)
     changes = (left + columns) * height + top + rows
-    starts, ends = changes[::2], changes[1::2]
-    # A run to the bottom of a column goes on at the top of the next: one run to COCO.
-    apart = starts[1:] != ends[:-1]
-    edges = np.zeros(2 * (1 + int(apart.sum())) + 2 if len(starts) else 2, dtype=np.int64)
-    edges[-1] = height * width
-    if len(starts):
-        edges[1:-1:2], edges[2:-1:2] = starts[np.r_[True, apart]], ends[np.r_[apart, True]]
-    runs = np.diff(edges)
-    return runs if runs[-1] or len(runs) == 1 else runs[:-1]
+    return _between(changes[::2], changes[1::2], height * width)
 
 
-def canonical(runs: Sequence[int]) -> list[int]:
+def cropped(runs: Runs, left: int, top: int, crop_hw: tuple[int, int], height: int) -> npt.NDArray[np.bool_]:
+    """The reverse: `bool (h, w)`, C-contiguous, of a crop outside which an image of `height` is empty.
+
+    The work is that of the crop, not of the image.
+    """
+    columns, rows = np.divmod(np.cumsum(runs), height)
+    inside = np.clip(columns - left, 0, crop_hw[1]) * crop_hw[0] + np.clip(rows - top, 0, crop_hw[0])
+    values = np.zeros(len(runs), dtype=np.bool_)
+    values[1::2] = True
+    down = np.repeat(values, np.diff(inside, prepend=0))
+    return np.ascontiguousarray(down.reshape(crop_hw[1], crop_hw[0]).T)
+
+
+def canonical(runs: Runs) -> Runs:
     """The same pixels without empty runs but a first one: equal masks get equal bytes."""
-    kept: list[int] = []
-    value_of_last = 1
-    for index, run in enumerate(runs):
-        value = index % 2
-        if run == 0 and index > 0:
-            continue
-        if kept and value == value_of_last:
-            kept[-1] += run
-        else:
-            kept.append(run)
-            value_of_last = value
-    return kept
+    ends = np.cumsum(runs)
+    full = np.flatnonzero(runs[1::2]) * 2 + 1
+    return _between(ends[full] - runs[full], ends[full], int(ends[-1]) if len(ends) else 0)
 
 
-def unpacked(counts: bytes | str) -> list[int]:
+def _between(starts: Runs, ends: Runs, size: int) -> Runs:
+    """Canonical runs of `size` pixels that are full from each start to its end."""
+    if not len(starts):
+        return np.array([size], dtype=np.int64)
+    # What goes on where the last one ended, as from the bottom of a column to the top of the next, is one run to COCO.
+    apart = starts[1:] != ends[:-1]
+    edges = np.zeros(2 * (1 + int(apart.sum())) + 2, dtype=np.int64)
+    edges[-1] = size
+    edges[1:-1:2], edges[2:-1:2] = starts[np.r_[True, apart]], ends[np.r_[apart, True]]
+    runs = np.diff(edges)
+    return runs if runs[-1] else runs[:-1]
+
+
+def unpacked(counts: bytes | str) -> Runs:
     """The runs of a string of unknown origin: 5 bits a character, differences against the last run but one.
 
-    Raises DataError if it cannot be read.
+    Raises DataError if it cannot be read. Whether the runs fit an image is not known here.
     """
-    runs: list[int] = []
-    value = shift = 0
     text = counts.encode("utf-8", "surrogatepass") if isinstance(counts, str) else counts
-    for character in text:
-        bits = character - 48
-        if not 0 <= bits < 64 or shift > 40:
-            raise DataError("run-length string holds a character that COCO does not use")
-        value |= (bits & 0x1F) << shift
-        shift += 5
-        if not bits & 0x20:
-            if bits & 0x10:
-                value -= 1 << shift
-            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-            value = shift = 0
-    if shift:
+    codes = np.frombuffer(text, dtype=np.uint8).astype(np.int64) - 48
+    if not len(codes):
+        return codes
+    ends = np.flatnonzero((codes & 0x20) == 0)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    lengths = ends - starts[: len(ends)] + 1
+    if ((codes < 0) | (codes >= 64)).any() or lengths.max(initial=0) > _LONGEST:
+        raise DataError("run-length string holds a character that COCO does not use")
+    if not len(ends) or ends[-1] != len(codes) - 1:
         raise DataError("run-length string ends in the middle of a number")
+    digits = np.arange(len(codes)) - np.repeat(starts, lengths)
+    runs = np.add.reduceat((codes & 0x1F) << 5 * digits, starts)
+    runs -= ((codes[ends] & 0x10) > 0) * (1 << 5 * lengths)
+    runs[1::2], runs[2::2] = np.cumsum(runs[1::2]), np.cumsum(runs[2::2])
     return runs

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.domain.mask import Mask
-from pipeline.domain.run_lengths import runs_of, unpacked
+from pipeline.domain.run_lengths import cropped, runs_of, unpacked
 from pipeline.errors import DataError
 
 
@@ -28,7 +28,8 @@ def test_a_crop_s_runs_are_those_that_coco_finds_in_the_image(
     assert runs.sum() == whole.size
     assert (runs[1:] > 0).all()
     assert Mask.from_runs(runs.tolist(), whole.shape).counts == Mask.from_bitmap(whole).counts
-    assert unpacked(Mask.from_crop(crop, left, above, whole.shape).counts) == runs.tolist()
+    assert unpacked(Mask.from_crop(crop, left, above, whole.shape).counts).tolist() == runs.tolist()
+    assert np.array_equal(cropped(runs, left, above, crop.shape, whole.shape[0]), crop)
 
 
 @pytest.mark.parametrize("text", ["P", "\x7f1", "1é"])
