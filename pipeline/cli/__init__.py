@@ -10,6 +10,7 @@ import os
 import click
 
 from pipeline.cli import (
+    diff,
     doctor,
     export,
     init,
@@ -52,6 +53,7 @@ for command in (
     report.report,
     listing.list_,
     log.log,
+    diff.diff,
     export.export,
     verify.verify,
     serve.serve,

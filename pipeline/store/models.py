@@ -94,8 +94,13 @@ class Versions:
 
     def all(self) -> list[DatasetVersion]:
         """The versions of all rounds, oldest first; a round without news repeats the one before."""
+        return list(self.by_round().values())
+
+    def by_round(self) -> dict[int, DatasetVersion]:
+        """Round -> the version that it made, in the order of rounds."""
         with self._db.read() as connection:
-            return [self._version(row) for row in connection.execute(select(_V).order_by(_V.c.round))]
+            rows = connection.execute(select(_V).order_by(_V.c.round))
+            return {row.round: self._version(row) for row in rows}
 
     def _version(self, row: Any) -> DatasetVersion:
         return DatasetVersion(row.id, row.parent, json.loads(row.counts))
