@@ -1,0 +1,109 @@
+"""What is left of a mask after it was written as a YOLO row and read by Ultralytics.
+
+Its loader reads the row's numbers as float32, brings the ring to 1,000 points or more, multiplies by the image's size,
+cuts to whole pixels and fills the polygon with its border (`YOLODataset.update_labels_info` and `polygon2mask`, since
+8.3.50). A part or a hole comes back to the pixel; between parts the seam that joins them comes back too, as a line.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.domain.geometry import SizeHW
+from pipeline.domain.mask import Bitmap, Mask
+from pipeline.formats.yolo import ring_fields
+
+__all__ = ["read_back", "yolo_round_trip", "yolo_round_trip_in_training"]
+
+_POINTS = 1000
+"""To which the loader brings a ring; one that has as many keeps them, and gets one more for the way back."""
+
+_Floats = npt.NDArray[np.float32]
+
+
+def yolo_round_trip(mask: Mask) -> float:
+    """IoU, in [0, 1], of a mask and what Ultralytics reads of its row, filled in the image's own size.
+
+    The work is that of the mask's box, not of the image. 1 for an empty mask, which has no row and loses nothing.
+    """
+    _, _, before, after = _cut_out(mask)
+    return _iou(before, after)
+
+
+def read_back(mask: Mask) -> Mask:
+    """What Ultralytics reads of a mask's row, in the image's own size."""
+    left, top, _, after = _cut_out(mask)
+    return Mask.from_crop(after, left, top, mask.size_hw)
+
+
+def yolo_round_trip_in_training(mask: Mask, *, side: int = 640, ratio: int = 4) -> float:
+    """IoU, in [0, 1], of both as a training sees them: images of `side` pixels, masks smaller by `ratio`.
+
+    The mask itself is shrunk beside it in the same way, so the figure tells what the row costs, and not what the
+    shrinking does. 1 if neither leaves a pixel.
+    """
+    if not mask.area_px:
+        return 1.0
+    height, width = _training_size(mask.size_hw, side)
+    drawn = _filled(_vertices(mask, (height, width)), (0, 0), (height, width))
+    true = cv2.resize(mask.bitmap().astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    small = max(1, width // ratio), max(1, height // ratio)
+    after, before = (cv2.resize(image, small) > 0 for image in (drawn, true))
+    return _iou(before, after)
+
+
+def _cut_out(mask: Mask) -> tuple[int, int, Bitmap, Bitmap]:
+    """The column and row at which both begin: the mask, and what is read back of it."""
+    corner, crop = mask.crop()
+    if not crop.size:
+        return 0, 0, crop, crop
+    height, width = mask.size_hw
+    vertices = _vertices(mask, mask.size_hw)
+    left, top = np.minimum(corner, vertices.min(axis=0)).astype(int).tolist()
+    right, bottom = np.maximum(corner + crop.shape[::-1], vertices.max(axis=0) + 1).astype(int).tolist()
+    size_hw = min(bottom, height) - top, min(right, width) - left
+    before = np.zeros(size_hw, dtype=np.bool_)
+    column, row = int(corner[0]) - left, int(corner[1]) - top
+    before[row : row + crop.shape[0], column : column + crop.shape[1]] = crop
+    return left, top, before, _filled(vertices, (left, top), size_hw) > 0
+
+
+def _vertices(mask: Mask, size_hw: SizeHW) -> _Floats:
+    """`float32 (n, 2)`: the row's text as the loader reads it, in pixels of an image that was scaled to `size_hw`."""
+    ring = np.array(ring_fields(mask), dtype=np.float32).reshape(-1, 2)
+    return _resampled(ring) * np.array(size_hw[::-1], dtype=np.float32)
+
+
+def _filled(vertices: _Floats, corner: tuple[int, int], size_hw: SizeHW) -> npt.NDArray[np.uint8]:
+    """`uint8 (h, w)` of 0 and 1: the polygon, cut to whole pixels, in a frame that begins at `corner` (x, y)."""
+    frame = np.zeros(size_hw, dtype=np.uint8)
+    cv2.fillPoly(frame, [vertices.astype(np.int32) - np.array(corner, dtype=np.int32)], 1)
+    return frame
+
+
+def _resampled(ring: _Floats) -> _Floats:
+    """The ring's vertices and, evenly between them by their count, as many more as make 1,000 points."""
+    closed = np.concatenate([ring, ring[:1]])
+    count = len(closed)
+    wanted = max(_POINTS, count)
+    places = np.linspace(0, count - 1, wanted - count if count < wanted else wanted)
+    if count < wanted:
+        places = np.sort(np.concatenate([places, np.arange(count)]))
+    columns = [np.interp(places, np.arange(count), closed[:, axis]) for axis in (0, 1)]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _training_size(size_hw: SizeHW, side: int) -> SizeHW:
+    """The longer side becomes `side`; the shorter is rounded up, as the loader does."""
+    scale = side / max(size_hw)
+    height, width = (min(math.ceil(length * scale), side) for length in size_hw)
+    return height, width
+
+
+def _iou(first: Bitmap, second: Bitmap) -> float:
+    union = int(np.count_nonzero(first | second))
+    return int(np.count_nonzero(first & second)) / union if union else 1.0
