@@ -79,6 +79,7 @@ class NoAnswer:
 
     A person has passed it by ("skipped": the task is closed, and its image stays unlabelled), or has taken back
     what was said ("withdrawn": the task is open again). Whatever people said of the image before no longer stands.
+    "retracted" is less: what the author said no longer stands, and what others said does.
     """
 
     sample_id: str
@@ -86,7 +87,7 @@ class NoAnswer:
     cursor: str
     author: str
     at: datetime
-    reason: Literal["skipped", "withdrawn"]
+    reason: Literal["skipped", "withdrawn", "retracted"]
 
 
 @dataclass(frozen=True)

@@ -43,12 +43,13 @@ _NOBODY = "none."
 
 @dataclass(frozen=True)
 class _Saw:
-    """An annotation as it was last read: the time of its last change, whether it is a skip, and the number of the
-    task, as Label Studio counts them, that it is in."""
+    """An annotation as it was last read: the time of its last change, whether it is a skip, the number of the
+    task, as Label Studio counts them, that it is in, and whose it is."""
 
     when: str
     skipped: bool
     row: int
+    author: str = ""
 
 
 class Collector:
@@ -125,19 +126,24 @@ class Collector:
                 continue  # deleted a moment ago: the next look sees that
             skipped = isinstance(read[0], NoAnswer)
             lost = lost or (skipped and key in kept and not kept[key].skipped)
-            kept[key] = _Saw(listed[key][0], skipped, listed[key][1])
+            kept[key] = _Saw(listed[key][0], skipped, listed[key][1], _author_of(read[0]))
             if not skipped or all(saw.skipped for saw in kept.values()):
                 self._write(*read, task)
                 self._keep_seen(name, kept)  # at once: a crash must not have it written down twice
                 lost = False
         if lost:
-            self._write_what_is_left(kept, task, max(str(row["updated_at"]) for row in rows))
+            self._write_what_is_left(seen, kept, task, max(str(row["updated_at"]) for row in rows))
         if kept != seen:
             self._keep_seen(name, kept)
         return unusable
 
-    def _write_what_is_left(self, kept: Mapping[int, _Saw], task: Task, at: str) -> None:
-        """After a deletion: the newest answer of somebody else stands, else a skip, else nothing."""
+    def _write_what_is_left(self, seen: Mapping[int, _Saw], kept: Mapping[int, _Saw], task: Task, at: str) -> None:
+        """After a deletion: what others have answered stands, else a skip, else nothing."""
+        speaking = {saw.author for saw in kept.values() if not saw.skipped}
+        for author in sorted({saw.author for saw in seen.values() if not saw.skipped and saw.author} - speaking):
+            if speaking:
+                gone = NoAnswer(task.sample_id, task.id, "", author, datetime.fromisoformat(at), "retracted")
+                self._write(gone, f"retracted.{_sha(author + at)}", task)
         left = [(saw.when, key) for key, saw in kept.items() if not saw.skipped]
         left = left or [(saw.when, key) for key, saw in kept.items()]
         read = self._read(max(left)[1], task) if left else None
@@ -239,11 +245,18 @@ class Collector:
 
     def _seen(self, name: str) -> dict[int, _Saw]:
         rows = (read_json(self._work / "seen" / f"{name}.json") or {}).items()
-        return {int(key): _Saw(str(when), bool(skipped), int(row)) for key, (when, skipped, row) in rows}
+        return {
+            int(key): _Saw(str(when), bool(skipped), int(row), *author)
+            for key, (when, skipped, row, *author) in rows
+        }
 
     def _keep_seen(self, name: str, kept: Mapping[int, _Saw]) -> None:
         rows = {key: astuple(saw) for key, saw in kept.items()}
         atomic_write(self._work / "seen" / f"{name}.json", json.dumps(rows, sort_keys=True).encode())
+
+
+def _author_of(said: Annotation | NoAnswer) -> str:
+    return said.author if isinstance(said, NoAnswer) else said.origin.name
 
 
 def _sha(text: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -21,7 +21,8 @@ from pipeline.store.tasks import answer_task
 
 __all__ = ["Annotations", "append_imported"]
 
-_A, _I, _W = schema.revisions, schema.instances, schema.withdrawals
+_A, _I = schema.revisions, schema.instances
+_W, _R = schema.withdrawals, schema.retractions
 _Row = dict[str, Any]
 
 
@@ -58,13 +59,24 @@ class Annotations:
         """What people said of a sample no longer stands; its revisions stay in the history.
 
         In the same transaction the task is closed ("skipped") or open again ("withdrawn"), and the pointer is set.
+        With "retracted" only what `author` said no longer stands, and the task stays as it is.
         """
         with self._db.write("annotations.withdraw") as connection:
             said = select(func.max(_A.c.revision)).where(
                 _A.c.sample_id == sample_id, _A.c.origin_kind == OriginKind.HUMAN.value
             )
+            if reason == "retracted":
+                own = connection.execute(said.where(_A.c.origin_name == author)).scalar_one()
+                if own is not None and not _taken_back(connection, [sample_id]).covers(sample_id, author, own):
+                    insert_all(
+                        connection,
+                        _R,
+                        [{"sample_id": sample_id, "author": author, "revision": own, "at": at.isoformat()}],
+                    )
+                set_pointer(connection, *cursor)
+                return
             newest = connection.execute(said).scalar_one()
-            if newest is not None and newest > _withdrawn(connection, [sample_id]).get(sample_id, 0):
+            if newest is not None and newest > _taken_back(connection, [sample_id]).all.get(sample_id, 0):
                 row = {"author": author, "reason": reason, "at": at.isoformat()}
                 insert_all(connection, _W, [{"sample_id": sample_id, "revision": newest, **row}])
             answer_task(connection, task_id, "skipped" if reason == "skipped" else "asked")
@@ -142,12 +154,12 @@ class Annotations:
             .order_by(_A.c.sample_id, _A.c.revision, _I.c.position)
         )
         with self._db.read() as connection:
-            withdrawn = _withdrawn(connection)
+            taken_back = _taken_back(connection)
             rows = connection.execution_options(yield_per=1000).execute(query)
             for _, group in groupby(rows, key=lambda row: (row.sample_id, row.revision)):
                 said = _annotation(list(group))
-                taken_back = said.revision <= withdrawn.get(said.sample_id, 0)
-                yield replace(said, withdrawn=taken_back and said.origin.kind is OriginKind.HUMAN)
+                covered = taken_back.covers(said.sample_id, said.origin.name, said.revision)
+                yield replace(said, withdrawn=covered and said.origin.kind is OriginKind.HUMAN)
 
 
 def append_imported(connection: Connection, items: Iterable[IngestedSample], at: datetime) -> None:
@@ -172,8 +184,9 @@ def _append(connection: Connection, annotation: Annotation) -> Annotation:
     said = select(_A.c.revision, _A.c.content).where(_A.c.sample_id == annotation.sample_id)
     own = said.where(_A.c.origin_kind == origin.kind.value, _A.c.origin_name == origin.name)
     newest = connection.execute(own.order_by(_A.c.revision.desc()).limit(1)).first()
-    taken_back = _withdrawn(connection, [annotation.sample_id]).get(annotation.sample_id, 0)
-    if newest is not None and newest.revision > taken_back and newest.content == content:
+    taken_back = _taken_back(connection, [annotation.sample_id])
+    stands = newest is not None and not taken_back.covers(annotation.sample_id, origin.name, newest.revision)
+    if newest is not None and stands and newest.content == content:
         return replace(annotation, revision=newest.revision)
     last = connection.execute(said.order_by(_A.c.revision.desc()).limit(1)).first()
     stored = replace(annotation, revision=1 if last is None else last.revision + 1)
@@ -182,18 +195,36 @@ def _append(connection: Connection, annotation: Annotation) -> Annotation:
     return stored
 
 
-def _withdrawn(connection: Connection, ids: Sequence[str] | None = None) -> dict[str, int]:
-    """Sample id -> the last revision that was taken back, with every human one before it."""
-    query = select(_W.c.sample_id, func.max(_W.c.revision).label("revision")).group_by(_W.c.sample_id)
+@dataclass(frozen=True)
+class _TakenBack:
+    """Up to which revision: what all people said of a sample, and what one author did (sample id and author)."""
+
+    all: Mapping[str, int]
+    own: Mapping[tuple[str, str], int]
+
+    def covers(self, sample_id: str, author: str, revision: int) -> bool:
+        return revision <= max(self.all.get(sample_id, 0), self.own.get((sample_id, author), 0))
+
+
+def _taken_back(connection: Connection, ids: Sequence[str] | None = None) -> _TakenBack:
+    """What was taken back, of some samples or of all."""
+    everybody = select(_W.c.sample_id, func.max(_W.c.revision).label("revision")).group_by(_W.c.sample_id)
+    keys = (_R.c.sample_id, _R.c.author)
+    single = select(*keys, func.max(_R.c.revision).label("revision")).group_by(*keys)
     if ids is not None:
-        query = query.where(_W.c.sample_id.in_(ids))
-    return {row.sample_id: row.revision for row in connection.execute(query)}
+        everybody, single = everybody.where(_W.c.sample_id.in_(ids)), single.where(_R.c.sample_id.in_(ids))
+    return _TakenBack(
+        {row.sample_id: row.revision for row in connection.execute(everybody)},
+        {(row.sample_id, row.author): row.revision for row in connection.execute(single)},
+    )
 
 
 def _stands() -> Any:
     """Of revisions: not taken back. Only what people said can be."""
-    taken_back = exists().where(_W.c.sample_id == _A.c.sample_id, _W.c.revision >= _A.c.revision)
-    return or_(_A.c.origin_kind != OriginKind.HUMAN.value, not_(taken_back))
+    by_all = exists().where(_W.c.sample_id == _A.c.sample_id, _W.c.revision >= _A.c.revision)
+    own = (_R.c.sample_id == _A.c.sample_id, _R.c.author == _A.c.origin_name)
+    by_one = exists().where(*own, _R.c.revision >= _A.c.revision)
+    return or_(_A.c.origin_kind != OriginKind.HUMAN.value, not_(or_(by_all, by_one)))
 
 
 def _bodies(annotation: Annotation) -> list[str]:

@@ -35,6 +35,7 @@ __all__ = [
     "promotions",
     "quarantine",
     "requests",
+    "retractions",
     "revisions",
     "rounds",
     "samples",
@@ -48,7 +49,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 3
-"""2: withdrawals. 3: decisions, requests, promotions, likenesses; what made a version, and a model's base."""
+"""2: withdrawals. 3: decisions, requests, promotions, likenesses, retractions, and columns of versions and models."""
 
 metadata = MetaData()
 
@@ -199,6 +200,16 @@ pointers = Table(
     "pointers", metadata, Column("name", String, primary_key=True), Column("value", Text, nullable=False)
 )
 
+retractions = Table(
+    "retractions",
+    metadata,
+    Column("sample_id", ForeignKey("samples.id"), nullable=False),
+    Column("author", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("at", String, nullable=False),
+    PrimaryKeyConstraint("sample_id", "author", "revision"),
+)
+"""What one person said of a sample up to `revision` was taken back; what others said stands."""
 decisions = Table(
     "decisions",
     metadata,
@@ -245,7 +256,7 @@ likenesses = Table(
 )
 """What an image looks like, coarsely: to find near-duplicates by."""
 
-for table in (revisions, instances, withdrawals, decisions, promotions):
+for table in (revisions, instances, withdrawals, retractions, decisions, promotions):
     for act in ("UPDATE", "DELETE"):
         name = f"{table.name}_never_{act.lower()}"
         guard = DDL(  # type: ignore[no-untyped-call]  # SQLAlchemy publishes no types for it

@@ -117,4 +117,4 @@ def test_tables_are_made_all_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyP
     Database(tmp_path / "ledger.sqlite", root=tmp_path)
     with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as connection:
         triggers = connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'trigger'").fetchone()
-    assert triggers == (10,)
+    assert triggers == (12,)

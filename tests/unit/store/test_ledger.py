@@ -11,7 +11,7 @@ import pytest
 from pipeline.domain.dataset import DatasetVersion
 from pipeline.domain.ingested import Quarantined
 from pipeline.domain.metrics import ClassMetrics, Metrics
-from pipeline.domain.records import OriginKind, State
+from pipeline.domain.records import Origin, OriginKind, State
 from pipeline.domain.rounds import Budget, ModelRef, Round, Selection
 from pipeline.errors import LedgerCorrupt, LedgerError
 from pipeline.store.ledger import Ledger
@@ -236,6 +236,22 @@ def test_what_was_taken_back_stays_in_the_history_and_stands_no_more(ledger: Led
     assert ledger.annotations.totals(1) == (0, 0, 6, 5.0), "the work was done"
     assert ledger.tasks.unanswered(1) == sorted(ids(1, 2)), "the tasks are open again"
     assert ledger.pointers.get("collect/x") == "7"
+
+
+def test_one_persons_word_is_taken_back_and_the_others_stand(ledger: Ledger) -> None:
+    ledger.samples.add([ingested(1)])
+    ledger.tasks.record(1, {sample_id(1): "t1"})
+    bert = Origin(OriginKind.HUMAN, "bert")
+    ledger.annotations.append(annotation(1, instance()), task_id="t1")
+    ledger.annotations.append(replace(annotation(1), origin=bert), task_id="t1")
+    for _ in range(2):  # told twice
+        withdraw(ledger, 1, "retracted")
+    said = list(ledger.annotations.history(sample_id(1)))
+    assert [(row.origin.name, row.withdrawn) for row in said] == [("anna", True), ("bert", False)]
+    assert ledger.annotations.annotated_ids() == {sample_id(1)}
+    assert ledger.tasks.unanswered(1) == [], "the task is answered all the same"
+    assert ledger.annotations.append(annotation(1, instance())).revision == 3, "said anew"
+    assert [row.withdrawn for row in ledger.annotations.history(sample_id(1))] == [True, False, False]
 
 
 def test_the_same_words_after_a_withdrawal_are_said_anew(ledger: Ledger) -> None:

@@ -164,7 +164,7 @@ def test_an_answer_that_became_a_skip_is_taken_back(room: Room) -> None:
     mine = room.state.annotate(second, {"result": [drawn_row()]})
     room.collect()
     room.state.change_annotation(mine["id"], {"was_cancelled": True})
-    assert summary(room.collect()) == [(SECOND,)]
+    assert summary(room.collect()) == [(FIRST, "retracted"), (SECOND,)]
 
 
 def test_a_deleted_answer_leaves_the_newest_other_else_nothing(room: Room) -> None:
@@ -173,19 +173,20 @@ def test_a_deleted_answer_leaves_the_newest_other_else_nothing(room: Room) -> No
     newer = room.state.annotate(second, {"result": [drawn_row()]})
     assert len(room.collect()) == 2
     room.state.delete_annotation(newer["id"])
-    assert summary(room.collect()) == [(SECOND,)]
+    assert summary(room.collect()) == [(FIRST, "retracted"), (SECOND,)]
     room.state.delete_annotation(older["id"])
     assert summary(room.collect()) == [("label_studio", "withdrawn")]
     room.state.annotate(second, {"result": [drawn_row()]})
     assert summary(room.collect()) == [(FIRST, "drawn")]
 
 
-def test_deleting_an_older_answer_changes_nothing(room: Room) -> None:
+def test_deleting_an_older_answer_takes_back_what_its_author_said(room: Room) -> None:
     _, second = room.submit()
     older = room.state.annotate(second, {"result": []}, by=2)
     room.state.annotate(second, {"result": [drawn_row()]})
     room.collect()
     room.state.delete_annotation(older["id"])
+    assert summary(room.collect()) == [(SECOND, "retracted"), (FIRST, "drawn")]
     assert room.collect() == []
 
 
@@ -295,7 +296,8 @@ def test_two_tasks_with_one_key_are_one_task(room: Room) -> None:
     assert summary(room.collect(later=timedelta(seconds=5))) == [(FIRST, "rejected", "rejected", "drawn")]
     room.state.delete_annotation(mine["id"])
     # The twin has not changed and is not listed; what was said in it is left.
-    assert summary(room.collect(later=timedelta(seconds=5))) == [(SECOND, "rejected", "rejected", "drawn")]
+    left = [(FIRST, "retracted"), (SECOND, "rejected", "rejected", "drawn")]
+    assert summary(room.collect(later=timedelta(seconds=5))) == left
     room.state.delete_task(first)
     assert room.collect() == []
     assert len(room.submit()) == 0
