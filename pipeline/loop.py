@@ -25,17 +25,16 @@ from pipeline.config import Config
 from pipeline.domain.dataset import DatasetEntry, manifest_bytes, parse_manifest, version_of
 from pipeline.domain.geometry import Image
 from pipeline.domain.ingested import IngestedSample, Quarantined
-from pipeline.domain.metrics import Metrics
 from pipeline.domain.prompts import Proposal
 from pipeline.domain.records import Annotation, Origin, OriginKind, Sample, State
-from pipeline.domain.rounds import STAGES, Candidate, Evidence, ModelRef, Round, RunState, Uncertainty
+from pipeline.domain.rounds import STAGES, Candidate, Evidence, ModelRef, RunState, Uncertainty
 from pipeline.errors import ConfigError, DataError
 from pipeline.events import Emit, silent
+from pipeline.judging import START, Judge
 from pipeline.ports import Annotator, Detector, Embedder, Executor, NoAnswer, Segmenter, TaskItem, Trainer
 from pipeline.segmenting.careful import escalated_by
 from pipeline.shelf import Predictions, Shelf, batched, fingerprint, machine_instances
 from pipeline.stages.collect import Refused, collect
-from pipeline.stages.evaluate import better, evaluate
 from pipeline.stages.export import export_yolo, tree_hash
 from pipeline.stages.ingest import ingest
 from pipeline.stages.merge import merge
@@ -49,9 +48,6 @@ from pipeline.store.atomic import atomic_folder, atomic_write
 from pipeline.store.workspace import Workspace
 
 __all__ = ["START", "Loop", "Peers"]
-
-START = "start"
-"""The name under which the detector's own starting weights are judged."""
 
 Facts = Mapping[str, Any]
 """What a finished stage tells the stages after it: plain JSON values."""
@@ -332,29 +328,15 @@ class Loop:
         )
         kept = self._workspace.models / f"{trained.id}{trained.weights.suffix}"
         atomic_write(kept, trained.weights.read_bytes(), emit=self._emit)
-        self._ledger.models.add(replace(trained, weights=kept, trained_on=version), number)
+        base_id = base.id if base is not None else None
+        self._ledger.models.add(replace(trained, weights=kept, trained_on=version), number, base_id)
         return {"model": trained.id}
 
     def _evaluate(self, number: int) -> Facts:
         version = str(self._facts(number, "merge")["version"])
-        before = self._facts(number, "propose")["champion"]
-        champion = self._ledger.models.get(before) if before else None
         candidate = self._ledger.models.get(str(self._facts(number, "train")["model"]))
-        held_out = [entry for entry in self._entries(version) if entry.split == self._config.evaluate.split]
-        standing = self._judge(champion, held_out)
-        metrics = self._judge(candidate, held_out)
-        promoted = better(metrics, standing, self._config.evaluate)
-        if promoted:
-            self._ledger.pointers.set("champion", candidate.id)
-        totals = self._ledger.annotations.totals(number)
-        self._ledger.rounds.finish(Round(number, *totals, promoted, metrics))
-        return {
-            "model": candidate.id,
-            "champion": before or START,
-            "promoted": promoted,
-            "truth": metrics.instances,
-            "standing": standing.headline(),
-        }
+        judge = Judge(self._config, self._ledger, self._shelf, self._peers, emit=self._emit)
+        return judge.finish(number, candidate, self._entries(version))
 
     # --- what the stages share ----------------------------------------------------------------------------
 
@@ -422,34 +404,6 @@ class Loop:
         items = machine_items(self._ledger, [evidence[key] for key in ids], scores, number, origin)
         self._ledger.annotations.append_shown(shown(items, origin, self._workspace.now()))
         return items
-
-    def _judge(self, model: ModelRef | None, held_out: Sequence[DatasetEntry]) -> Metrics:
-        """A model's metrics on the held-out split, measured once for each state of its truth."""
-        truth = {entry.sample_id: entry.instances for entry in held_out}
-        judged_by = [self._config.detector, self._config.evaluate]
-        state = fingerprint("judge", manifest_bytes(held_out, self._classes).decode(), *judged_by)
-        name = model.id if model else START
-        known = self._ledger.evaluations.get(name, state)
-        if known is not None:
-            return known
-        samples = self._ledger.samples.some(list(truth))
-        detector = self._peers.detector(model, confidence=self._config.evaluate.confidence)
-        kept = fingerprint("judge", detector.name, *judged_by, list(self._classes))
-
-        def make(ids: Sequence[str]) -> dict[str, list[Proposal]]:
-            # The held-out split is frozen: an image that cannot be read any more is an error here.
-            batch = [(sample_id, self._peers.read_image(samples[sample_id])) for sample_id in ids]
-            return dict(propose([batch], detector, self._classes, emit=self._emit))
-
-        self._shelf.make_proposals(kept, list(truth), make, stage="evaluate")
-        answers = (
-            (samples[sample_id], rows)
-            for ids in batched(truth, self._config.propose.batch)
-            for sample_id, rows in self._shelf.proposals(kept, ids, stage="evaluate").items()
-        )
-        metrics = evaluate(answers, truth.__getitem__, self._classes)
-        self._ledger.evaluations.save(name, state, metrics)
-        return metrics
 
     def _check_classes(self) -> None:
         """Classes may not change under a workspace: every class number in its files would change its meaning."""

@@ -2,64 +2,105 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.domain.average_precision import ApAccumulator
+from pipeline.domain.bootstrap import compare
+from pipeline.domain.gate import Decision, decide
+from pipeline.domain.hits import Hits
 from pipeline.domain.metrics import Metrics
 from pipeline.domain.prompts import Proposal
 from pipeline.domain.records import Instance, Sample
 
-__all__ = ["EvaluateSettings", "better", "evaluate"]
+__all__ = ["EvaluateSettings", "Judgement", "evaluate", "gate"]
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+By = Literal["mask", "box"]
 
 
 class EvaluateSettings(BaseModel):
     """How a model is judged.
 
     `split` is the held-out split. `confidence` is the floor the detector is built with here: average
-    precision needs the doubtful detections too. A challenger must gain more than `min_gain` to be promoted, in
-    mask or in box mAP50-95 as `by` says: where held-out masks were made from boxes by a segmenter, only boxes
-    are a person's word.
+    precision needs the doubtful detections too. Mask mAP50-95 decides, or box as `by` says: where held-out masks were
+    made from boxes by a segmenter, only boxes are a person's word.
+
+    A challenger is promoted if its gain over the champion is real: if the interval of the difference, of
+    `confidence_level` and from `resamples` draws of the held-out images, lies over `min_gain`. A negative `min_gain`
+    promotes what is not worse by more than that. And no class may lose more than its `tolerance`, one for all or by
+    class (a class that is not named has none): this guards against forgetting, whatever the gain. 1 switches it off.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     split: Literal["val", "test"] = "val"
-    confidence: float = Field(default=0.001, ge=0.0, le=1.0)
-    min_gain: float = Field(default=0.0, ge=0.0, le=1.0)
-    by: Literal["mask", "box"] = "mask"
+    confidence: Share = 0.001
+    by: By = "mask"
+    min_gain: Annotated[float, Field(ge=-1.0, le=1.0)] = 0.0
+    tolerance: Share | Mapping[str, Share] = 0.05
+    confidence_level: Annotated[float, Field(ge=0.5, lt=1.0)] = 0.95
+    resamples: Annotated[int, Field(ge=100)] = 1000
+
+    def tolerances(self, classes: Sequence[str]) -> dict[str, float]:
+        """What each class may lose."""
+        if isinstance(self.tolerance, Mapping):
+            return {name: self.tolerance.get(name, 0.0) for name in classes}
+        return dict.fromkeys(classes, self.tolerance)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a model came to: its figures, and which of its masks (or boxes, `by`) hit, image by image."""
+
+    metrics: Metrics
+    hits: Hits
+    by: By
 
 
 def evaluate(
     answers: Iterable[tuple[Sample, Sequence[Proposal]]],
     truth: Callable[[str], tuple[Instance, ...]],
     classes: Sequence[str],
-) -> Metrics:
+    by: By = "mask",
+) -> Judgement:
     """Judge a model by its proposals for every held-out sample; `truth(sample_id)` gives what is there, nothing
-    meaning a negative image. `answers` is read once, one at a time.
+    meaning a negative image. `answers` is read once, one at a time. By masks only where every truth has one.
     """
     scores = ApAccumulator(classes)
     for sample, proposals in answers:
         scores.add(sample.id, sample.size_hw, truth(sample.id), proposals)
-    return scores.metrics()
+    decisive: By = "mask" if by == "mask" and scores.has_masks else "box"
+    return Judgement(scores.metrics(), scores.hits("segm" if decisive == "mask" else "bbox"), decisive)
 
 
-def better(candidate: Metrics, champion: Metrics | None, settings: EvaluateSettings) -> bool:
-    """Whether `candidate` takes the champion's place. Both were measured on the same split.
-
-    A simple gate: mask mAP50-95 decides, or box mAP50-95 by choice and where not every truth has a mask; the gain
-    must exceed `min_gain`, so a tie keeps the champion. It knows no confidence interval: on a small split a
-    lucky model can win. A candidate without a figure never wins; without a champion any figure does.
-    Where the split has no truth at all, no model can ever have a figure: then the newest, which has learnt
-    from the most answers, takes over, or the loop would never use what people said.
+def gate(
+    candidate: Judgement,
+    champion: Judgement,
+    group_of: Mapping[str, str],
+    settings: EvaluateSettings,
+    rng: np.random.Generator,
+) -> Decision:
+    """Whether `candidate` takes the champion's place (see `domain.gate`). Both were judged on the same split, of
+    whose images `group_of` knows the groups: those of one group are drawn together.
     """
-    by_mask = settings.by == "mask" and candidate.mask_map50_95 is not None
-    challenge = candidate.mask_map50_95 if by_mask else candidate.box_map50_95
-    if challenge is None:
-        return candidate.instances == 0
-    if champion is None:
-        return True
-    standing = champion.mask_map50_95 if by_mask else champion.box_map50_95
-    return standing is None or challenge - standing > settings.min_gain
+    compared = compare(
+        candidate.hits,
+        champion.hits,
+        [group_of[sample_id] for sample_id in candidate.hits.images],
+        rng,
+        by=candidate.by,
+        resamples=settings.resamples,
+        confidence_level=settings.confidence_level,
+        min_gain=settings.min_gain,
+    )
+    return decide(
+        compared,
+        found=(candidate.hits.found, champion.hits.found),
+        min_gain=settings.min_gain,
+        tolerance=settings.tolerances(candidate.hits.classes),
+    )

@@ -25,6 +25,7 @@ OF_THE_MOMENT = {
     ("quarantine", "mtime_ns"),
     ("revisions", "created_at"),
     ("marks", "seconds"),
+    ("promotions", "at"),
 }
 """Columns that tell the time, which no two runs share."""
 LEDGER = "ledger.sqlite"

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from pydantic import ValidationError
 
+from pipeline.domain.gate import Decision
 from pipeline.domain.geometry import Box
 from pipeline.domain.mask import Mask
-from pipeline.domain.metrics import Metrics
 from pipeline.domain.prompts import Proposal
 from pipeline.domain.records import Instance, Origin, OriginKind, Sample, State
-from pipeline.stages.evaluate import EvaluateSettings, better, evaluate
+from pipeline.stages.evaluate import EvaluateSettings, Judgement, evaluate, gate
 
 CLASSES = ("disc", "star")
 SIZE = (20, 30)
@@ -31,49 +36,69 @@ LOUD = Proposal(BOX, "disc", 0.95, mask=RIGHT.mask)
 
 def test_measures_every_sample() -> None:
     answers = iter([(sample("a"), [RIGHT]), (sample("b"), []), (sample("empty"), [])])
-    metrics = evaluate(answers, truth, CLASSES)
+    metrics = evaluate(answers, truth, CLASSES).metrics
     assert (metrics.images, metrics.instances) == (3, 2)
     assert metrics.mask_map50 == pytest.approx(51 / 101), "recall 1/2: 51 of COCO's 101 recall steps"
     assert metrics.per_class["star"].mask_map50 is None
 
 
 def test_a_false_alarm_in_a_negative_image_costs() -> None:
-    quiet = evaluate([(sample("a"), [RIGHT]), (sample("empty"), [])], truth, CLASSES)
-    noisy = evaluate([(sample("empty"), [LOUD]), (sample("a"), [LOUD])], truth, CLASSES)
+    quiet = evaluate([(sample("a"), [RIGHT]), (sample("empty"), [])], truth, CLASSES).metrics
+    noisy = evaluate([(sample("empty"), [LOUD]), (sample("a"), [LOUD])], truth, CLASSES).metrics
     assert (quiet.box_map50, noisy.box_map50) == (1.0, 0.5)
 
 
-def figures(box: float | None, mask: float | None) -> Metrics:
-    return Metrics(10, 20, box, box, mask, mask, {})
+def hopeful(count: int, *, finds: bool, mask: bool = True) -> Judgement:
+    """A model on `count` images with a disc each: it finds all of them, or none."""
+    shown = replace(DISC, mask=DISC.mask if mask else None)
+    answers = [(sample(f"{number}"), [RIGHT] if finds else []) for number in range(count)]
+    return evaluate(answers, lambda _: (shown,), CLASSES)
+
+
+def decided(candidate: Judgement, champion: Judgement, **settings: Any) -> Decision:
+    groups = {sample_id: sample_id for sample_id in candidate.hits.images}
+    return gate(candidate, champion, groups, EvaluateSettings(**settings), np.random.default_rng(0))
+
+
+def test_a_better_model_is_promoted_and_the_figures_are_told() -> None:
+    decision = decided(hopeful(8, finds=True), hopeful(8, finds=False))
+    assert decision.promoted
+    row = decision.row()
+    assert row["whole"]["difference"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert set(row["classes"]) == {"disc"}
+    assert json.loads(json.dumps(row)) == row
+
+
+def test_boxes_decide_where_a_truth_has_no_mask_or_by_choice() -> None:
+    bare = decided(hopeful(8, finds=True, mask=False), hopeful(8, finds=False, mask=False))
+    assert (bare.promoted, bare.comparison.by) == (True, "box")
+    half = replace(RIGHT, mask=Mask.from_box(Box(2, 3, 7, 13), SIZE))
+    by_box = evaluate([(sample("a"), [half])], truth, CLASSES, "box")
+    by_mask = evaluate([(sample("a"), [half])], truth, CLASSES)
+    assert [(row.by, int((row.hits.outcomes[0] == 1).sum())) for row in (by_box, by_mask)] == [
+        ("box", 10),
+        ("mask", 1),
+    ]
+
+
+def test_frames_of_one_film_are_one_word() -> None:
+    sides = hopeful(8, finds=True), hopeful(8, finds=False)
+    films = dict.fromkeys(sides[0].hits.images, "one film")
+    decision = gate(*sides, films, EvaluateSettings(), np.random.default_rng(0))
+    assert (decision.promoted, decision.comparison.units) == (False, 1)
 
 
 @pytest.mark.parametrize(
-    ("candidate", "champion", "min_gain", "wins"),
-    [
-        (figures(0.5, 0.4), figures(0.5, 0.3), 0.0, True),
-        (figures(0.9, 0.3), figures(0.5, 0.4), 0.0, False),
-        (figures(0.5, 0.4), figures(0.5, 0.4), 0.0, False),
-        (figures(0.5, 0.45), figures(0.5, 0.4), 0.1, False),
-        (figures(0.5, 0.55), figures(0.5, 0.4), 0.1, True),
-        (figures(0.6, None), figures(0.5, None), 0.0, True),
-        (figures(0.4, None), figures(0.5, None), 0.0, False),
-        (figures(0.1, 0.0), None, 0.0, True),
-        (figures(None, None), None, 0.0, False),
-        (figures(None, None), figures(0.1, 0.1), 0.0, False),
-        (figures(0.1, 0.0), figures(None, None), 0.0, True),
-    ],
+    ("tolerance", "wanted"),
+    [(0.1, {"disc": 0.1, "star": 0.1}), ({"star": 0.3}, {"disc": 0.0, "star": 0.3})],
 )
-def test_better(candidate: Metrics, champion: Metrics | None, min_gain: float, wins: bool) -> None:
-    assert better(candidate, champion, EvaluateSettings(min_gain=min_gain)) is wins
+def test_tolerance_is_one_for_all_or_by_class(tolerance: Any, wanted: dict[str, float]) -> None:
+    assert EvaluateSettings(tolerance=tolerance).tolerances(CLASSES) == wanted
 
 
-def test_boxes_decide_by_choice() -> None:
-    settings = EvaluateSettings(by="box")
-    assert better(figures(0.6, 0.1), figures(0.5, 0.4), settings)
-    assert not better(figures(0.5, 0.9), figures(0.5, 0.4), settings)
-
-
-def test_without_any_truth_the_newest_takes_over() -> None:
-    nobody_knows = Metrics(10, 0, None, None, None, None, {})
-    assert better(nobody_knows, nobody_knows, EvaluateSettings())
-    assert better(nobody_knows, None, EvaluateSettings())
+@pytest.mark.parametrize(
+    "wrong", [{"tolerance": 2}, {"tolerance": {"disc": -1}}, {"confidence_level": 1}, {"resamples": 5}]
+)
+def test_settings_that_mean_nothing_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        EvaluateSettings(**wrong)
