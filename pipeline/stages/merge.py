@@ -17,7 +17,7 @@ from pipeline.domain.records import Annotation, Instance, Origin, OriginKind, Sa
 from pipeline.errors import DataError, ShapeMismatch
 from pipeline.events import Emit, silent
 
-__all__ = ["MergeSettings", "Merged", "Opinion", "merge", "opinion_of"]
+__all__ = ["MergeSettings", "Merged", "Opinion", "merge", "opinion_of", "remembered"]
 
 MasksForBoxes = Callable[[str, str], Mask | None]
 _RANKS = (OriginKind.HUMAN, OriginKind.IMPORTED, OriginKind.MODEL)
@@ -131,6 +131,25 @@ def merge(
     negatives = sum(not entry.instances for entry in entries)
     emit("merge.done", images=len(entries), negatives=negatives, held_back=held_back, quarantined=quarantined)
     return Merged(entries, _agreement(opinions.values()), _disputed(opinions, settings.agreement_floor))
+
+
+def remembered(
+    round_trip: Callable[[Mask], float], entries: Iterable[DatasetEntry]
+) -> Callable[[Mask], float]:
+    """`round_trip`, which is not worked out again for the masks of an earlier version."""
+    known = {
+        (item.mask.counts, item.mask.size_hw): entry.round_trip[item.id]
+        for entry in entries
+        for item in entry.instances
+        if item.mask is not None and item.id in entry.round_trip
+    }
+
+    def measure(mask: Mask) -> float:
+        key = mask.counts, mask.size_hw
+        # Versions keep six digits: what is measured anew must not differ from what is remembered.
+        return known[key] if key in known else round(round_trip(mask), 6)
+
+    return measure
 
 
 def opinion_of(history: Sequence[Annotation], settings: MergeSettings) -> Opinion | None:

@@ -11,7 +11,7 @@ from pipeline.domain.geometry import Box
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Annotation, Instance, Origin, OriginKind, Sample, State
 from pipeline.errors import DataError, ShapeMismatch
-from pipeline.stages.merge import MergeSettings, merge
+from pipeline.stages.merge import MergeSettings, merge, remembered
 
 SIZE = (20, 30)
 BOX = Box(2, 3, 12, 13)
@@ -179,3 +179,19 @@ def test_what_was_taken_back_does_not_speak() -> None:
     assert ids(taken_back) is None
     assert ids(said(IMPORTED, 1, LABEL), taken_back) == ["label"]
     assert ids(taken_back, said(HUMAN, 3, ACCEPTED)) == ["accepted"]
+
+
+def test_entries_say_what_is_left_of_each_mask_and_nothing_is_measured_twice() -> None:
+    measured: list[Mask] = []
+
+    def measure(mask: Mask) -> float:
+        measured.append(mask)
+        return 0.97 + 1e-9
+
+    history = [said(HUMAN, 1, DRAWN, instance("other", State.DRAWN, mask=Mask.from_box(Box(15, 1, 25, 9), SIZE)))]
+    first = merge([sample()], [history], no_mask, MergeSettings(), round_trip=remembered(measure, ())).entries
+    assert first[0].round_trip == {"drawn": 0.97, "other": 0.97}
+    assert len(measured) == 2
+    again = remembered(measure, first)
+    assert merge([sample()], [history], no_mask, MergeSettings(), round_trip=again).entries == first
+    assert len(measured) == 2
