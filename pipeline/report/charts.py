@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -72,7 +73,9 @@ def curve(points: Sequence[Point], x_label: str, y_label: str, *, y_about: int =
 
 
 def columns(bars: Sequence[Bar], x_label: str, y_label: str, *, height: float = 270.0) -> Markup:
-    """A histogram: one column for each bar, named below; of many names only as many as there is room for."""
+    """A histogram: one column for each bar, named below. Of names that have no room only some are written; where the
+    caller has left some empty, the others are.
+    """
     frame = Frame(
         Axis(x_label, (0.0, float(len(bars)))),
         Axis(y_label, ticks(max(bar.value for bar in bars), about=max(2, round(height / 55)), whole=True)),
@@ -80,7 +83,7 @@ def columns(bars: Sequence[Bar], x_label: str, y_label: str, *, height: float = 
     )
     floor, each = frame.at_y(0.0), (frame.width - frame.left - frame.right) / len(bars)
     longest = max(len(bar.name) for bar in bars)
-    stride = max(1, -(-round(longest * 7 + 6) // round(max(each, 1.0))))
+    stride = 1 if not all(bar.name for bar in bars) else max(1, math.ceil((longest * 7 + 6) / each))
     parts = []
     for index, bar in enumerate(bars):
         left, top = frame.at_x(float(index)) + each * 0.1, frame.at_y(bar.value)

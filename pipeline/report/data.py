@@ -50,8 +50,9 @@ class Doubt:
 @dataclass(frozen=True)
 class Data:
     """`measured` masks went through YOLO's format and back, of which `lossy` fell under the floor; `spoken` images have
-    the word of several people, of which `disputed` fell under theirs. The worst of both are shown, and so are the
-    files that were put aside; `reasons` counts those.
+    the word of several people, of which `disputed` fell under theirs; `by_author` has each person's mean agreement with
+    the others, and over how many images. The worst of both are shown, and so are the files that were put aside;
+    `reasons` counts those.
     """
 
     versions: Sequence[VersionRow]
@@ -64,6 +65,7 @@ class Data:
     disputed: int
     agreement: float | None
     agreement_floor: float
+    by_author: Sequence[tuple[str, float, int]]
     quarrels: Sequence[Doubt]
     quarantined: Sequence[tuple[str, str]]
     reasons: Sequence[tuple[str, int]]
@@ -88,6 +90,7 @@ def data_of(workspace: Workspace, album: Album, rounds: int, agreement_floor: fl
         disputed=sum(value < agreement_floor for value in agreed),
         agreement=sum(agreed) / len(agreed) if agreed else None,
         agreement_floor=agreement_floor,
+        by_author=_by_author(workspace, rounds),
         quarrels=_quarrels(entries, names, album),
         quarantined=[(item.path.name, item.reason) for item in aside[:LISTED]],
         reasons=Counter(item.reason for item in aside).most_common(),
@@ -101,6 +104,15 @@ def _versions(workspace: Workspace, rounds: int) -> list[VersionRow]:
         for number, version in found
         if version is not None
     ]
+
+
+def _by_author(workspace: Workspace, rounds: int) -> list[tuple[str, float, int]]:
+    """From the newest merge that knows it."""
+    for number in range(rounds, 0, -1):
+        told = (workspace.ledger.rounds.marked(number, "merge") or {}).get("agreement")
+        if told:
+            return [(author, float(mean), int(images)) for author, (mean, images) in sorted(told.items())]
+    return []
 
 
 def _lossy(entries: Sequence[DatasetEntry], names: Mapping[str, str], album: Album) -> list[Doubt]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from pipeline.domain.metrics import ClassMetrics, Metrics
+from pipeline.domain.metrics import Metrics
+from pipeline.domain.rounds import Round
+from pipeline.store.promotions import GATE, Promotion
 from pipeline.store.workspace import Workspace
 
-__all__ = ["Figure", "Models", "Trial", "models_of"]
+__all__ = ["Figure", "Models", "Trial", "Versus", "models_of"]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure in [0, 1], None where it is not known, with the ends of its interval where there is one."""
+    """A figure, None where it is not known, with the ends of its interval where there is one."""
 
     value: float | None
     low: float | None = None
@@ -21,27 +24,40 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Versus:
+    """One figure in [0, 1] of the candidate and of the champion, and by how much the candidate's is higher.
+
+    `instances` is how many true objects it rests on.
+    """
+
+    instances: int
+    candidate: Figure
+    champion: Figure
+    difference: Figure
+
+
+@dataclass(frozen=True)
 class Trial:
-    """One round's candidate against the champion it met, on the same held-out images."""
+    """One round's candidate against the champion it met, on the same held-out images. Counts are totals so far."""
 
     round: int
     labelled: int
-    instances: int
     clicks: int
     human_seconds: float
     candidate: str
     champion: str
-    figure: Figure
-    standing: Figure
+    whole: Versus
     promoted: bool
     reason: str
-    metrics: Metrics
+    classes: Mapping[str, Versus]
+    sizes: Mapping[str, Versus]
 
 
 @dataclass(frozen=True)
 class Models:
     """`kind` is what figures speak of: "mask", or "box" where the held-out truth has no masks. `start` is the figure
-    of the detector's own starting weights, `champion` that of the model in use (None: the starting weights).
+    of the detector's own starting weights, `figure` that of the `champion` (None: the starting weights still), on
+    `held_out` images with intervals at `level`. `by_hand` are the decisions that people made.
     """
 
     kind: str
@@ -49,44 +65,86 @@ class Models:
     start: Figure
     champion: str | None
     figure: Figure
-
-    @property
-    def held_out(self) -> int:
-        """Images of the held-out split that the newest trial was made on."""
-        return self.trials[-1].metrics.images if self.trials else 0
-
-    @property
-    def classes(self) -> Mapping[str, ClassMetrics]:
-        """The newest candidate's figures by class."""
-        return self.trials[-1].metrics.per_class if self.trials else {}
+    held_out: int
+    level: float | None
+    by_hand: Sequence[Promotion]
 
 
 def models_of(workspace: Workspace) -> Models:
     """Facts of every finished round."""
     ledger = workspace.ledger
     rounds = ledger.rounds.all()
-    masks = any(row.metrics.mask_map50_95 is not None for row in rounds)
-    key = "mask_map50_95" if masks else "box_map50_95"
-    trials = []
-    for row in rounds:
-        facts = ledger.rounds.marked(row.round, "evaluate") or {}
-        trials.append(
-            Trial(
-                round=row.round,
-                labelled=row.labelled,
-                instances=row.instances,
-                clicks=row.clicks,
-                human_seconds=row.human_seconds,
-                candidate=str(facts.get("model", "")),
-                champion=str(facts.get("champion", "")),
-                figure=Figure(getattr(row.metrics, key)),
-                standing=Figure((facts.get("standing") or {}).get(key)),
-                promoted=row.promoted,
-                reason="",
-                metrics=row.metrics,
-            )
-        )
-    start = trials[0].standing if trials else Figure(None)
-    last = trials[-1] if trials else None
-    now = Figure(None) if last is None else last.figure if last.promoted else last.standing
-    return Models("mask" if masks else "box", trials, start, ledger.pointers.get("champion"), now)
+    kind = "mask" if any(row.metrics.mask_map50_95 is not None for row in rounds) else "box"
+    decisions = {row.round: row for row in ledger.promotions.all() if row.by == GATE}
+    trials = [
+        _trial(row, ledger.rounds.marked(row.round, "evaluate") or {}, decisions.get(row.round), kind)
+        for row in rounds
+    ]
+    champion = ledger.promotions.champion()
+    return Models(
+        kind=kind,
+        trials=trials,
+        start=trials[0].whole.champion if trials else Figure(None),
+        champion=champion,
+        figure=_standing(trials, champion),
+        held_out=rounds[-1].metrics.images if rounds else 0,
+        level=next((row.body.get("confidence_level") for row in decisions.values()), None),
+        by_hand=[row for row in ledger.promotions.all() if row.by != GATE],
+    )
+
+
+def _standing(trials: Sequence[Trial], champion: str | None) -> Figure:
+    """The newest figure of the model in use."""
+    for trial in reversed(trials):
+        if trial.candidate == champion:
+            return trial.whole.candidate
+        if trial.champion == champion or champion is None:
+            return trial.whole.champion
+    return Figure(None)
+
+
+def _trial(row: Round, facts: Mapping[str, Any], decision: Promotion | None, kind: str) -> Trial:
+    """What the gate wrote down; without its figures, those of the evaluation, which have no intervals."""
+    body = decision.body if decision is not None and decision.body.get("by") == kind else {}
+    key = f"{kind}_map50_95"
+    candidate, champion = Figure(getattr(row.metrics, key)), Figure((facts.get("standing") or {}).get(key))
+    plain = Versus(row.metrics.instances, candidate, champion, _difference(candidate, champion))
+    return Trial(
+        round=row.round,
+        labelled=row.labelled,
+        clicks=row.clicks,
+        human_seconds=row.human_seconds,
+        candidate=str(facts.get("model", "")),
+        champion=str(facts.get("champion", "")),
+        whole=_versus(body["whole"]) if body.get("whole") else plain,
+        promoted=row.promoted,
+        reason=decision.reason if decision is not None else "",
+        classes=_each(body["classes"]) if body.get("classes") else _classes(row.metrics, key),
+        sizes=_each(body.get("sizes", {})),
+    )
+
+
+def _difference(candidate: Figure, champion: Figure) -> Figure:
+    if candidate.value is None or champion.value is None:
+        return Figure(None)
+    return Figure(candidate.value - champion.value)
+
+
+def _classes(metrics: Metrics, key: str) -> dict[str, Versus]:
+    found = {name: (row.instances, getattr(row, key)) for name, row in metrics.per_class.items()}
+    unknown = Figure(None)
+    return {
+        name: Versus(instances, Figure(value), unknown, unknown)
+        for name, (instances, value) in found.items()
+        if value is not None
+    }
+
+
+def _each(rows: Mapping[str, Any]) -> dict[str, Versus]:
+    return {name: _versus(row) for name, row in rows.items()}
+
+
+def _versus(row: Mapping[str, Any]) -> Versus:
+    """From what the gate wrote: a `Compared` as plain values."""
+    figures = {name: Figure(**row[name]) for name in ("candidate", "champion", "difference")}
+    return Versus(instances=int(row["instances"]), **figures)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -13,12 +13,16 @@ from pipeline.domain.rounds import STAGES
 from pipeline.report import charts
 from pipeline.report.asked import POOL_BIN
 from pipeline.report.gather import Report
+from pipeline.report.models import Versus
 from pipeline.report.people import VERDICTS
 from pipeline.report.pictures import colour_of
 from pipeline.report.svg import number
-from pipeline.report.words import duration, figure, many, percent, plain
+from pipeline.report.words import change, duration, figure, many, percent, plain
 
 __all__ = ["render"]
+
+POOL_NAMED = 4
+"""Every so many bins of uncertainty one is named: a tenth."""
 
 
 def render(report: Report) -> bytes:
@@ -38,7 +42,14 @@ def _page() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    house.filters |= {"duration": duration, "many": many, "figure": figure, "plain": plain, "percent": percent}
+    house.filters |= {
+        "duration": duration,
+        "many": many,
+        "figure": figure,
+        "change": change,
+        "plain": plain,
+        "percent": percent,
+    }
     return house.get_template("page.html")
 
 
@@ -59,7 +70,8 @@ def _views(report: Report) -> dict[str, Any]:
         "by_time": _curve(
             report, f"{people} time, {unit}", [t.human_seconds / seconds for t in report.models.trials]
         ),
-        "by_class": _by_class(report),
+        "by_class": _versus(report.models.trials[-1].classes if report.models.trials else {}, report.models.kind),
+        "by_size": _versus(report.models.trials[-1].sizes if report.models.trials else {}, report.models.kind),
         "clicks": _columns(report.labour.clicks_each, "clicks", "masks"),
         "seconds": _columns(_spans(report), "seconds", "images"),
         "pools": {row.round: _pool(row.pool) for row in report.asked if row.pool},
@@ -77,24 +89,27 @@ def _curve(report: Report, x_label: str, xs: Sequence[float]) -> Markup | None:
             charts.Point(0, models.start.value, f"starting weights: {figure(models.start)}", solid=False)
         )
     for x, trial in zip(xs, models.trials, strict=True):
-        if trial.figure.value is not None:
+        found = trial.whole.candidate
+        if found.value is not None:
             word = "promoted" if trial.promoted else "not promoted"
-            said = f"round {trial.round}: {figure(trial.figure)} at {number(x)} {x_label}, {word}"
-            low, high = trial.figure.low, trial.figure.high
-            points.append(charts.Point(x, trial.figure.value, said, low, high, solid=trial.promoted))
+            said = f"round {trial.round}: {figure(found)} at {number(x)} {x_label}, {word}"
+            points.append(charts.Point(x, found.value, said, found.low, found.high, solid=trial.promoted))
     if not any(point.x for point in points):
         return None
     return charts.curve(points, x_label, f"{models.kind} mAP50-95, held out")
 
 
-def _by_class(report: Report) -> Markup | None:
-    key = f"{report.models.kind}_map50_95"
-    rows = []
-    for name, row in report.models.classes.items():
-        value = getattr(row, key)
-        if value is not None:
-            rows.append(charts.Interval(name, value, f"{name}: {value:.3f}, {many(row.instances, 'true object')}"))
-    return charts.intervals(rows, f"{report.models.kind} AP50-95") if rows else None
+def _versus(rows: Mapping[str, Versus], kind: str) -> Markup | None:
+    """The newest candidate's figures, with the champion's as rings."""
+    found = []
+    for name, row in rows.items():
+        if row.candidate.value is not None:
+            said = f"{name}: {figure(row.candidate)}, {many(row.instances, 'true object')}"
+            if row.champion.value is not None:
+                said += f"; champion {figure(row.champion)}"
+            ends = row.candidate.low, row.candidate.high
+            found.append(charts.Interval(name, row.candidate.value, said, *ends, row.champion.value))
+    return charts.intervals(found, f"{kind} AP50-95") if found else None
 
 
 def _columns(rows: Sequence[tuple[str, int]], x_label: str, y_label: str) -> Markup | None:
@@ -112,7 +127,7 @@ def _pool(pool: Sequence[tuple[int, int]]) -> Markup:
     each = POOL_BIN
     bars = [
         charts.Bar(
-            number(index * each),
+            number(index * each) if index % POOL_NAMED == 0 else "",
             every,
             f"{index * each:.2f} to {(index + 1) * each:.2f}: {many(every, 'candidate')}, {taken:,} asked",
             strong=taken,

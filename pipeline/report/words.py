@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.report.models import Figure
 
-__all__ = ["UNKNOWN", "duration", "figure", "many", "percent", "plain"]
+__all__ = ["UNKNOWN", "change", "duration", "figure", "many", "percent", "plain"]
 
 UNKNOWN = "–"
 
@@ -35,6 +35,15 @@ def figure(found: Figure | float | None) -> str:
     if isinstance(found, Figure) and found.low is not None and found.high is not None:
         return f"{value:.3f} ({found.low:.3f}–{found.high:.3f})"
     return f"{value:.3f}"
+
+
+def change(difference: Figure) -> str:
+    """`+0.079`, with its interval where there is one: `+0.079 (+0.031 to +0.120)`."""
+    if difference.value is None:
+        return UNKNOWN
+    if difference.low is None or difference.high is None:
+        return f"{difference.value:+.3f}"
+    return f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
 
 
 def percent(share: float | None) -> str:
