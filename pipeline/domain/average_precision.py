@@ -1,7 +1,7 @@
 """Average precision of boxes and masks, as COCO defines it (Lin et al. 2014, https://cocodataset.org/#detection-eval).
 
-faster-coco-eval computes it in memory; only what COCO calls "all areas, at most 100 detections an image" is
-asked for, so the eleven other figures cost nothing.
+faster-coco-eval computes it in memory. What a round asks for is what COCO calls "all areas, at most 100 detections an
+image"; COCO's twelve figures are computed only where they are asked for.
 """
 
 from __future__ import annotations
@@ -15,20 +15,22 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.domain.geometry import Box, SizeHW
-from pipeline.domain.hits import Hits, Matched, gathered, matched
+from pipeline.domain.hits import AREAS, Hits, Matched, gathered, matched
 from pipeline.domain.mask import Mask
 from pipeline.domain.metrics import ClassMetrics, Metrics
 from pipeline.domain.prompts import Proposal
 from pipeline.domain.records import Instance, State
 from pipeline.errors import DataError, ShapeMismatch
 
-__all__ = ["ApAccumulator", "Kind"]
+__all__ = ["COCO_FIGURES", "ApAccumulator", "Kind"]
 
 Kind = Literal["bbox", "segm"]
 """What overlaps are measured between: boxes or masks. COCO's own words."""
 
+COCO_FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+"""The names of COCO's twelve figures, in COCO's order."""
+
 MAX_DETECTIONS = 100
-ALL_AREAS = [0.0, 1e10]
 
 
 class ApAccumulator:
@@ -79,6 +81,21 @@ class ApAccumulator:
             len(self._sizes), len(self._truth), *_figures(box, every), *_figures(mask, every), per_class=per_class
         )
 
+    def coco_figures(self, kind: Kind) -> dict[str, float | None] | None:
+        """COCO's twelve figures in [0, 1], by the names of COCO_FIGURES; None where there is no truth of that size.
+
+        As there, an object is small, medium or large by its mask where it has one, also where boxes are judged; and
+        ARs, ARm and ARl allow a hundred detections. None at all where masks are asked for and a truth has none.
+        """
+        if kind == "segm" and not self.has_masks:
+            return None
+        if not self._truth:
+            return dict.fromkeys(COCO_FIGURES)
+        evaluation = self._evaluated_for(kind, list(AREAS), [1, 10, MAX_DETECTIONS])
+        evaluation.summarize()
+        figures = zip(COCO_FIGURES, evaluation.stats.tolist(), strict=True)
+        return {name: None if value < 0 else value for name, value in figures}
+
     @property
     def has_masks(self) -> bool:
         """Whether every truth has a mask, so that masks can be judged."""
@@ -114,8 +131,12 @@ class ApAccumulator:
 
     def _evaluation(self, kind: Kind) -> Any:
         """faster-coco-eval's own, made once for what was added; with its overlaps in `ious`."""
-        if kind in self._evaluated:
-            return self._evaluated[kind]
+        if kind not in self._evaluated:
+            self._evaluated[kind] = self._evaluated_for(kind, ["all"], [MAX_DETECTIONS])
+        return self._evaluated[kind]
+
+    def _evaluated_for(self, kind: Kind, areas: Sequence[str], most: Sequence[int]) -> Any:
+        """For objects of these AREAS, and with at most so many detections of a class in an image."""
         from faster_coco_eval import COCO, COCOeval_faster
 
         frame = {
@@ -125,13 +146,14 @@ class ApAccumulator:
             ],
             "categories": [{"id": number, "name": name} for name, number in self._class_ids.items()],
         }
-        sides = [COCO({**frame, "annotations": _coco(rows, kind)}) for rows in (self._truth, self._found)]
-        evaluation = COCOeval_faster(*sides, iouType=kind)
-        evaluation.params.maxDets = [MAX_DETECTIONS]
-        evaluation.params.areaRng, evaluation.params.areaRngLbl = [ALL_AREAS], ["all"]
+        # COCO measures a truth by its mask, whatever is judged.
+        rows = _coco(self._truth, kind, areas_of="segm"), _coco(self._found, kind, areas_of=kind)
+        evaluation = COCOeval_faster(*(COCO({**frame, "annotations": side}) for side in rows), iouType=kind)
+        evaluation.params.maxDets = list(most)
+        evaluation.params.areaRng = [list(AREAS[name]) for name in areas]
+        evaluation.params.areaRngLbl = list(areas)
         evaluation.evaluate()
         evaluation.accumulate()
-        self._evaluated[kind] = evaluation
         return evaluation
 
 
@@ -164,11 +186,11 @@ def _matched(
         np.array([row.score for row in found], dtype=np.float64),
         np.array(ious, dtype=np.float64).reshape(len(found), len(truth)) if found and truth else np.zeros((0, 0)),
         np.array([row.area_px(kind) for row in found], dtype=np.float64),
-        np.array([row.area_px(kind) for row in truth], dtype=np.float64),
+        np.array([row.area_px("segm") for row in truth], dtype=np.float64),
     )
 
 
-def _coco(rows: Sequence[_Row], kind: Kind) -> list[dict[str, Any]]:
+def _coco(rows: Sequence[_Row], kind: Kind, *, areas_of: Kind) -> list[dict[str, Any]]:
     """COCO's annotations or results; ids count from 1 because 0 means "unmatched" there."""
     table = []
     for number, row in enumerate(rows, start=1):
@@ -178,7 +200,7 @@ def _coco(rows: Sequence[_Row], kind: Kind) -> list[dict[str, Any]]:
         if kind == "segm" and row.mask is not None:
             shape = {"segmentation": row.mask.rle}
         keys = {"id": number, "image_id": row.image_id, "category_id": row.class_id}
-        table.append({**keys, **shape, "area": row.area_px(kind), "iscrowd": 0, "score": row.score})
+        table.append({**keys, **shape, "area": row.area_px(areas_of), "iscrowd": 0, "score": row.score})
     return table
 
 

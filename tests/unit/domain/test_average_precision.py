@@ -72,8 +72,11 @@ def ours(scenes: Sequence[Scene]) -> Metrics:
     return scores.metrics()
 
 
-def referee(scenes: Sequence[Scene], kind: str) -> dict[str, tuple[float | None, float | None]]:
-    """pycocotools on the same data: class name, or "all", -> (AP50, AP50-95)."""
+Figures = dict[str, tuple[float | None, float | None]]
+
+
+def referee(scenes: Sequence[Scene], kind: str) -> tuple[Figures, list[float]]:
+    """pycocotools on the same data: class name, or "all", -> (AP50, AP50-95); and its twelve figures."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -83,6 +86,8 @@ def referee(scenes: Sequence[Scene], kind: str) -> dict[str, tuple[float | None,
             for item in scene[2:][pick]:
                 box = item.box
                 row = {"bbox": [box.x1, box.y1, box.width, box.height], "area": box.area_px, "iscrowd": 0}
+                if item.mask is not None and (kind == "segm" or not pick):
+                    row["area"] = item.mask.area_px
                 if kind == "segm":
                     assert item.mask is not None
                     row["segmentation"] = item.mask.rle
@@ -114,7 +119,7 @@ def referee(scenes: Sequence[Scene], kind: str) -> dict[str, tuple[float | None,
         return float(part[part > -1].mean()) if (part > -1).any() else None
 
     figures = {name: (mean(precision[0, :, k]), mean(precision[:, :, k])) for k, name in enumerate(CLASSES)}
-    return figures | {"all": (float(evaluation.stats[1]), float(evaluation.stats[0]))}
+    return figures | {"all": (float(evaluation.stats[1]), float(evaluation.stats[0]))}, evaluation.stats.tolist()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -122,7 +127,7 @@ def test_agrees_with_pycocotools(seed: int) -> None:
     scenes = random_scenes(seed)
     metrics = ours(scenes)
     for kind, prefix in (("bbox", "box"), ("segm", "mask")):
-        expected = referee(scenes, kind)
+        expected, _ = referee(scenes, kind)
         for name, values in expected.items():
             source = metrics if name == "all" else metrics.per_class[name]
             got = (getattr(source, f"{prefix}_map50"), getattr(source, f"{prefix}_map50_95"))
@@ -137,7 +142,7 @@ def test_agrees_with_pycocotools_above_a_hundred_detections() -> None:
     found = [guess(random_box(rng, SIZE), rng.random()) for _ in range(150)]
     scenes: list[Scene] = [("one", SIZE, truth, found + [guess(item.box, 0.02) for item in truth])]
     for kind, value in (("bbox", ours(scenes).box_map50), ("segm", ours(scenes).mask_map50)):
-        assert value == pytest.approx(referee(scenes, kind)["all"][0], abs=1e-9)
+        assert value == pytest.approx(referee(scenes, kind)[0]["all"][0], abs=1e-9)
     cut = ours(scenes).box_map50
     assert cut is not None
     assert cut < 0.9, "the perfect boxes at rank 151 and later must not count"
