@@ -30,6 +30,7 @@ SIGNATURES = {
     b"MM\x00+": ".tiff",
 }
 JPEG_END = b"\xff\xd9"
+READ_ONLY = 0o444
 CANNOT_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
 
 
@@ -40,6 +41,8 @@ def export_yolo(
     folder: Path,
     *,
     link: bool = True,
+    before: Path | None = None,
+    manifest: Path | None = None,
 ) -> None:
     """Fill `folder` with images/{train,val,test}, labels/{train,val,test}, data.yaml and manifest.jsonl.
 
@@ -52,17 +55,22 @@ def export_yolo(
     tools may write into. A JPEG without its end marker becomes a
     copy with one: Ultralytics would otherwise encode the file anew, and with it the version would change.
 
+    Where files are linked, those that have the same bytes in `before`, the folder of an earlier version, are links to
+    it, and manifest.jsonl is one to the file `manifest` if that has its bytes: many versions cost little more than
+    one. What several folders share is read-only.
+
     Raises DataError, naming the sample, for an image that is missing or of a kind that trainers do not read,
     and for an instance without a mask or with a label that is not among the classes.
     """
     rows = list(entries)
     _make_folders(folder, [f"{kind}/{split}" for kind in ("images", "labels") for split in SPLITS])
+    earlier = before if link else None
     for entry, name in _named(rows, image_path):
-        _place(image_path(entry.sample_id), folder / "images" / entry.split / name, link=link)
-        label = (folder / "labels" / entry.split / name).with_suffix(".txt")
-        label.write_bytes(_label_text(entry, classes).encode())
+        image, label = f"images/{entry.split}/{name}", f"labels/{entry.split}/{Path(name).stem}.txt"
+        _place(image_path(entry.sample_id), folder / image, link=link, twin=earlier and earlier / image)
+        _write(_label_text(entry, classes).encode(), folder / label, earlier and earlier / label)
     (folder / "data.yaml").write_bytes(data_yaml(classes).encode())
-    (folder / "manifest.jsonl").write_bytes(manifest_bytes(rows, classes))
+    _write(manifest_bytes(rows, classes), folder / "manifest.jsonl", manifest if link else None)
 
 
 def export_coco(
@@ -159,19 +167,40 @@ def _suffix(sample_id: str, path: Path) -> str:
     raise DataError(f"its image {path} is not a JPEG, PNG, WebP, BMP or TIFF file", sample_id=sample_id)
 
 
-def _place(source: Path, target: Path, *, link: bool) -> None:
+def _place(source: Path, target: Path, *, link: bool, twin: Path | None = None) -> None:
     if target.suffix == ".jpg" and not _ends_as_jpeg(source):
-        target.write_bytes(source.read_bytes() + JPEG_END)
-        return
-    if not link:
+        _write(source.read_bytes() + JPEG_END, target, twin)
+    elif not (link and _linked(source, target)):
         shutil.copyfile(source, target)
+
+
+def _write(data: bytes, target: Path, twin: Path | None) -> None:
+    """A link to `twin` if that has the bytes; an empty file takes no room, and needs none."""
+    if twin is None:
+        target.write_bytes(data)
         return
+    if not (data and _holds(twin, data) and _linked(twin, target)):
+        target.write_bytes(data)
+    target.chmod(READ_ONLY)
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    """Whether a file is there and has these bytes: one that was damaged is not passed on."""
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except FileNotFoundError:
+        return False
+
+
+def _linked(source: Path, target: Path) -> bool:
+    """Whether `target` is now a hard link to `source`; False where the file system allows none."""
     try:
         os.link(source, target)
     except OSError as exc:
         if exc.errno not in CANNOT_LINK:
             raise
-        shutil.copyfile(source, target)
+        return False
+    return True
 
 
 def _ends_as_jpeg(path: Path) -> bool:

@@ -12,7 +12,7 @@ import PIL.Image
 import pytest
 import yaml
 
-from pipeline.domain.dataset import DatasetEntry, parse_manifest
+from pipeline.domain.dataset import DatasetEntry, manifest_bytes, parse_manifest
 from pipeline.domain.geometry import Box
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Instance, Origin, OriginKind, State
@@ -261,3 +261,51 @@ def test_a_large_tiff_is_a_tiff(tmp_path: Path) -> None:
     PIL.Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(path, "TIFF", big_tiff=True)
     export_yolo([ENTRIES[2]], CLASSES, lambda _: path, tmp_path / "version")
     assert (tmp_path / f"version/images/train/{C[:16]}.tiff").is_file()
+
+
+def test_a_version_shares_with_the_one_before_what_has_not_changed(
+    images: Callable[[str], Path], tmp_path: Path
+) -> None:
+    blob = tmp_path / "blob"
+    export_yolo(ENTRIES, CLASSES, images, tmp_path / "one")
+    changed = [replace(ENTRIES[1], instances=(instance("3", "star"),)), ENTRIES[0], ENTRIES[2]]
+    blob.write_bytes(manifest_bytes(changed, CLASSES))
+    export_yolo(changed, CLASSES, images, tmp_path / "two", before=tmp_path / "one", manifest=blob)
+    export_yolo(changed, CLASSES, images, tmp_path / "alone")
+    assert tree_hash(tmp_path / "two") == tree_hash(tmp_path / "alone")
+    assert tree_hash(tmp_path / "one") != tree_hash(tmp_path / "two")
+    same, other = f"labels/val/{B[:16]}.txt", f"labels/train/{A[:16]}.txt"
+    assert (tmp_path / "two" / same).samefile(tmp_path / "one" / same)
+    assert not (tmp_path / "two" / other).samefile(tmp_path / "one" / other)
+    assert (tmp_path / "two" / "manifest.jsonl").samefile(blob)
+    shared = [path for path in (tmp_path / "two" / "labels").rglob("*.txt") if path.stat().st_nlink > 1]
+    assert {path.stat().st_mode & 0o222 for path in [*shared, blob]} == {0}
+    assert shared
+
+
+def test_damage_is_not_passed_on_to_the_next_version(images: Callable[[str], Path], tmp_path: Path) -> None:
+    export_yolo(ENTRIES, CLASSES, images, tmp_path / "one")
+    wanted, label = tree_hash(tmp_path / "one"), tmp_path / f"one/labels/val/{B[:16]}.txt"
+    label.write_bytes(label.read_bytes().replace(b"1", b"2"))
+    (tmp_path / f"one/labels/train/{A[:16]}.txt").unlink()
+    export_yolo(ENTRIES, CLASSES, images, tmp_path / "two", before=tmp_path / "one")
+    assert tree_hash(tmp_path / "two") == wanted
+
+
+def test_copies_share_nothing(images: Callable[[str], Path], tmp_path: Path) -> None:
+    export_yolo(ENTRIES, CLASSES, images, tmp_path / "one")
+    export_yolo(ENTRIES, CLASSES, images, tmp_path / "two", link=False, before=tmp_path / "one")
+    assert tree_hash(tmp_path / "two") == tree_hash(tmp_path / "one")
+    for path in (tmp_path / "two").rglob("*.*"):
+        assert path.is_dir() or (path.stat().st_nlink == 1 and path.stat().st_mode & 0o200)
+
+
+def test_a_mended_jpeg_is_shared_too(tmp_path: Path) -> None:
+    path = tmp_path / "torn.jpg"
+    PIL.Image.fromarray(np.zeros((*SIZE, 3), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes() + b"more")
+    for name, before in (("one", None), ("two", tmp_path / "one")):
+        export_yolo([ENTRIES[2]], CLASSES, lambda _: path, tmp_path / name, before=before)
+    mended = f"images/train/{C[:16]}.jpg"
+    assert (tmp_path / "two" / mended).samefile(tmp_path / "one" / mended)
+    assert path.read_bytes().endswith(b"more")
