@@ -51,7 +51,7 @@ def ticks(high: float, low: float = 0.0, *, about: int = 5, whole: bool = False)
     if whole:
         step = max(1.0, math.ceil(step))
     first = math.floor(low / step + 1e-9)
-    last = max(math.ceil(high / step - 1e-9), first + 1)
+    last = max(math.ceil((low + span) / step - 1e-9), first + 1)
     return [round(step * index, 10) for index in range(first, last + 1)]
 
 
