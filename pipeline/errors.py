@@ -8,7 +8,7 @@
     │   ├─ ImageUnreadable
     │   ├─ ShapeMismatch
     │   ├─ BadFormat          .path .line       a label file breaks its format
-    │   └─ SplitLeak
+    │   └─ SplitLeak          .other_id .other_path .distance .picture
     ├─ BackendError           .backend .operation .retryable
     │   ├─ BackendUnavailable
     │   ├─ BackendRejected
@@ -130,7 +130,28 @@ class BadFormat(DataError):
 
 
 class SplitLeak(DataError):
-    """A sample of one split was found in another."""
+    """A sample of one split was found in another, as itself, as a near-duplicate or by its group.
+
+    `other_id` and `other_path` name the held-out one of the pair, `distance` says in how many of 64 bits their
+    perceptual hashes differ, `picture` is a file that shows both; None where there is no pair.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        sample_id: str | None = None,
+        path: Path | str | None = None,
+        other_id: str | None = None,
+        other_path: Path | str | None = None,
+        distance: int | None = None,
+        picture: Path | None = None,
+    ) -> None:
+        self.other_id = other_id
+        self.other_path = other_path
+        self.distance = distance
+        self.picture = picture
+        super().__init__(message, sample_id=sample_id, path=path)
 
 
 class BackendError(PipelineError):

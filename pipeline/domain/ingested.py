@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.domain.likeness import Likeness
 from pipeline.domain.records import Instance, Sample
 
-__all__ = ["IngestedSample", "Quarantined"]
+__all__ = ["IngestedSample", "Quarantined", "SetAside"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class IngestedSample:
 
     `source` is the original file and `source_stamp` its (size in bytes, mtime_ns) when it was read. `labels`
     are the imported annotation; `truth` is what a simulated person knows. None means nothing is known, an
-    empty tuple that there is nothing in the image.
+    empty tuple that there is nothing in the image. `likeness` is None where nobody asked what it looks like.
     """
 
     sample: Sample
@@ -24,6 +25,7 @@ class IngestedSample:
     source_stamp: tuple[int, int]
     labels: tuple[Instance, ...] | None
     truth: tuple[Instance, ...] | None
+    likeness: Likeness | None = None
 
 
 @dataclass(frozen=True)
@@ -33,3 +35,10 @@ class Quarantined:
     path: Path
     reason: str
     stamp: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """Files that are put aside for each other's sake: record all of them at once, or none."""
+
+    rows: tuple[Quarantined, ...]

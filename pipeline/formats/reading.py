@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.domain.geometry import SizeHW
+from pipeline.domain.likeness import Likeness, likeness_of
 from pipeline.domain.records import Split
 from pipeline.errors import DataError, ImageUnreadable
 from pipeline.formats.image import png_bytes, read_image
@@ -21,13 +22,13 @@ Stamp = tuple[int, int]
 
 @dataclass(frozen=True)
 class Item:
-    """A file to read, with what its source says about it; `group` is "" where the image is its own group."""
+    """A file to read, with what its source says about it; `key` is "" where the image is its own group."""
 
     image: Path
     stamp: Stamp
     split: Split | None
     labels: LabelSource | None
-    group: str
+    key: str
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,14 @@ class Reading:
     size_hw: SizeHW = (0, 0)
     png: bytes | None = None
     labels: Labels | None = None
+    likeness: Likeness | None = None
 
 
-def read_item(item: Item, *, classes: tuple[str, ...], max_pixels: int) -> Reading:
-    """Decode the image and read its labels. Nothing that is wrong with them is raised: it is told."""
+def read_item(item: Item, *, classes: tuple[str, ...], max_pixels: int, describe: bool = False) -> Reading:
+    """Decode the image, read its labels and, to `describe` it, see what it looks like.
+
+    Nothing that is wrong with them is raised: it is told.
+    """
     try:
         if printable(item.image) != item.image:
             raise ImageUnreadable("the file's name is not valid UTF-8: rename it")
@@ -53,7 +58,8 @@ def read_item(item: Item, *, classes: tuple[str, ...], max_pixels: int) -> Readi
     size_hw = (decoded.image.shape[0], decoded.image.shape[1])
     png = None if decoded.canonical else png_bytes(decoded.image)
     labels = _checked(item.labels, size_hw, decoded.sha256, classes) if item.labels is not None else None
-    return Reading(item, None, decoded.sha256, size_hw, png, labels)
+    likeness = likeness_of(decoded.image) if describe else None
+    return Reading(item, None, decoded.sha256, size_hw, png, labels, likeness)
 
 
 def stamp_of(path: Path) -> Stamp:

@@ -14,6 +14,7 @@ from pipeline.store.annotations import Annotations
 from pipeline.store.database import Database
 from pipeline.store.decisions import Decisions, Requests
 from pipeline.store.lives import Lives
+from pipeline.store.likenesses import Likenesses
 from pipeline.store.models import Evaluations, Models, Pointers, Versions
 from pipeline.store.progress import Products, Rounds
 from pipeline.store.promotions import Promotions
@@ -29,6 +30,7 @@ class Ledger:
     def __init__(self, url: str | Path, *, root: Path, now: Callable[[], datetime], emit: Emit = silent) -> None:
         self._db = Database(url, root=root, emit=emit)
         self.samples = Samples(self._db, now=now)
+        self.likenesses = Likenesses(self._db)
         self.annotations = Annotations(self._db)
         self.products = Products(self._db)
         self.rounds = Rounds(self._db)

@@ -17,6 +17,7 @@ from pipeline.errors import LedgerError
 from pipeline.store import schema
 from pipeline.store.annotations import append_imported
 from pipeline.store.database import Database, chunks, insert_all, put
+from pipeline.store.likenesses import add_likenesses
 
 __all__ = ["Samples"]
 
@@ -43,6 +44,10 @@ class Samples:
             insert_all(connection, schema.samples, [self._sample_row(item.sample) for item in fresh.values()])
             insert_all(connection, schema.truths, [row for item in fresh.values() for row in _truth_rows(item)])
             append_imported(connection, fresh.values(), self._now())
+            add_likenesses(
+                connection,
+                {key: item.likeness for key, item in fresh.items() if item.likeness is not None},
+            )
             self._find_again(connection, [item.sample for item in ingested if item.sample.id in known])
             self._put_sources(connection, ingested)
 
@@ -130,12 +135,13 @@ class Samples:
             body = connection.execute(query).scalar_one_or_none()
         return None if body is None else tuple(parse_instance(row) for row in json.loads(body))
 
-    def quarantine(self, item: Quarantined) -> None:
-        """Record why a file, or its labels, could not be used; the newest reason stands."""
-        size, mtime_ns = item.stamp
+    def quarantine(self, *items: Quarantined) -> None:
+        """Record why files, or their labels, could not be used, all at once; the newest reason stands."""
         with self._db.write("samples.quarantine") as connection:
-            row = {"reason": item.reason, "size": size, "mtime_ns": mtime_ns}
-            put(connection, schema.quarantine, {"path": self._db.kept(item.path)}, row)
+            for item in items:
+                size, mtime_ns = item.stamp
+                row = {"reason": item.reason, "size": size, "mtime_ns": mtime_ns}
+                put(connection, schema.quarantine, {"path": self._db.kept(item.path)}, row)
 
     def set_aside(self, sample_id: str, reason: str) -> None:
         """Take a sample out of every later round. Raises LedgerError for an unknown one."""
