@@ -22,7 +22,7 @@ import numpy.typing as npt
 from pipeline.asking import disputes, items_again, machine_items, shown, waiting
 from pipeline.boxes import BoxMasks
 from pipeline.config import Config
-from pipeline.domain.dataset import DatasetEntry, manifest_bytes, parse_manifest, version_of
+from pipeline.domain.dataset import DatasetEntry, parse_manifest
 from pipeline.domain.geometry import Image
 from pipeline.domain.ingested import IngestedSample, Quarantined
 from pipeline.domain.prompts import Proposal
@@ -30,21 +30,22 @@ from pipeline.domain.records import Annotation, Origin, OriginKind, Sample, Stat
 from pipeline.domain.rounds import STAGES, Candidate, Evidence, ModelRef, RunState, Uncertainty
 from pipeline.errors import ConfigError, DataError
 from pipeline.events import Emit, silent
+from pipeline.formats.round_trip import yolo_round_trip
 from pipeline.judging import START, Judge
 from pipeline.ports import Annotator, Detector, Embedder, Executor, NoAnswer, Segmenter, TaskItem, Trainer
+from pipeline.publishing import folder_of, publish
 from pipeline.segmenting.careful import escalated_by
 from pipeline.shelf import Predictions, Shelf, batched, fingerprint, machine_instances
 from pipeline.stages.collect import Refused, collect
-from pipeline.stages.export import export_yolo, tree_hash
 from pipeline.stages.ingest import ingest
-from pipeline.stages.merge import merge
+from pipeline.stages.merge import merge, remembered
 from pipeline.stages.propose import propose
 from pipeline.stages.score import score
 from pipeline.stages.segment import segment
 from pipeline.stages.select import select
 from pipeline.stages.submit import submit
 from pipeline.stages.train import train
-from pipeline.store.atomic import atomic_folder, atomic_write
+from pipeline.store.atomic import atomic_write
 from pipeline.store.workspace import Workspace
 
 __all__ = ["START", "Loop", "Peers"]
@@ -280,13 +281,14 @@ class Loop:
         return {"answers": len(self._ledger.tasks.of(number))}
 
     def _merge(self, number: int) -> Facts:
-        guesses = self._guesses(number)
+        guesses, parent = self._guesses(number), self._ledger.versions.of_round(number - 1)
         merged = merge(
             self._shelf.labelled(also=[said.sample_id for said in guesses]),
             chain(self._histories(), ([said] for said in guesses)),
             self._boxes.find(self._facts(number, "segment")["boxes"]),
             self._config.merge,
             masks_by=self._facts(number, "segment").get("by") or "",
+            round_trip=remembered(yolo_round_trip, self._entries(parent.id) if parent else ()),
             held_out=self._ledger.decisions.held_out_ids(),
             emit=self._emit,
             quarantine=self._set_aside,
@@ -294,19 +296,7 @@ class Loop:
         entries = merged.entries
         for request in disputes(self._ledger, merged, self._workspace.now()):
             self._ledger.requests.open(request)
-        manifest = manifest_bytes(entries, self._classes)
-        parent = self._ledger.versions.of_round(number - 1)
-        blob = self._workspace.blobs.put(manifest)
-        version = version_of(manifest, parent.id if parent and parent.id != blob else None)
-        folder = self._workspace.dataset_folder(version.id)
-        paths = {sample.id: sample.path for sample in self._ledger.samples.all()}
-        atomic_folder(
-            folder,
-            lambda fresh: export_yolo(entries, self._classes, paths.__getitem__, fresh),
-            emit=self._emit,
-        )
-        self._ledger.versions.add(version, number)
-        tree = tree_hash(folder)
+        version, tree = publish(self._workspace, entries, number, self._config, emit=self._emit)
         agreement = {author: list(found) for author, found in merged.agreement.items()}
         told = {"agreement": agreement, "disputed": len(merged.disputed)} if agreement else {}
         return {"version": version.id, "images": len(entries), "counts": dict(version.counts), "tree": tree} | told
@@ -319,7 +309,7 @@ class Loop:
         trainer, seed = self._peers.trainer, self._config.seed + number
         name = fingerprint("train", version, trainer.name, base.sha256 if base else None, seed)
         trained = train(
-            self._workspace.dataset_folder(version),
+            folder_of(self._workspace, number, emit=self._emit),
             base,
             trainer,
             work=self._workspace.work(f"train/round-{number}-{name[:12]}"),

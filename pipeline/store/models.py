@@ -18,6 +18,8 @@ from pipeline.store.progress import metrics_json, parse_metrics
 
 __all__ = ["Evaluations", "Models", "Pointers", "Trained", "Versions"]
 
+_HEAD = "head"
+"""The pointer to the newest complete dataset version."""
 _M, _V, _E = schema.models, schema.versions, schema.evaluations
 
 
@@ -81,10 +83,31 @@ class Versions:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def add(self, version: DatasetVersion, round_: int) -> None:
+    def add(self, version: DatasetVersion, round_: int, *, config: str = "", code: str = "") -> None:
+        """The version of a round is complete: from now on it is the head.
+
+        `config` is the digest of the configuration that made it, `code` names the code; both "" if nobody knows.
+        """
         row = {"id": version.id, "parent": version.parent, "counts": json.dumps(dict(version.counts))}
         with self._db.write("versions.add") as connection:
-            put(connection, _V, {"round": round_}, row)
+            put(connection, _V, {"round": round_}, row | {"config": config or None, "code": code or None})
+            set_pointer(connection, _HEAD, version.id)
+
+    def head(self) -> DatasetVersion | None:
+        """The newest complete version, None before the first."""
+        newest = select(_V).order_by(_V.c.round.desc())
+        with self._db.read() as connection:
+            # A ledger that an older version of maskloop made may have versions and no pointer yet.
+            name = get_pointer(connection, _HEAD)
+            query = newest if name is None else newest.where(_V.c.id == name)
+            row = connection.execute(query.limit(1)).first()
+        return None if row is None else self._version(row)
+
+    def made_by(self) -> dict[int, tuple[str, str]]:
+        """Round -> (digest of the configuration, code) that made its version; "" where nobody knows."""
+        with self._db.read() as connection:
+            rows = connection.execute(select(_V).order_by(_V.c.round))
+            return {row.round: (row.config or "", row.code or "") for row in rows}
 
     def of_round(self, round_: int) -> DatasetVersion | None:
         """The version that a round made, or None."""
