@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.domain.geometry import Box, SizeHW
 from pipeline.domain.mask import Mask
@@ -19,8 +19,11 @@ from pipeline.domain.segmentation import is_number, segmentation_mask
 from pipeline.errors import DataError
 from pipeline.formats.coco_index import CocoIndex, index_coco
 from pipeline.formats.labels import Found, LabelledImage, LabelProblem, Labels, imported
+from pipeline.formats.seams import one_ring
 
-__all__ = ["CocoLabels", "coco_bytes", "find_coco"]
+__all__ = ["CocoLabels", "Segmentation", "coco_bytes", "find_coco"]
+
+Segmentation = Literal["rle", "polygons"]
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,13 @@ def find_coco(path: Path, images: Path, *, ignore: frozenset[str] = frozenset())
         yield Found(images / name, entry.split, labels)
 
 
-def coco_bytes(images: Iterable[LabelledImage], classes: Sequence[str]) -> bytes:
-    """Images with known sizes as a COCO file with compressed run lengths; equal input gives equal bytes.
+def coco_bytes(
+    images: Iterable[LabelledImage], classes: Sequence[str], segmentation: Segmentation = "rle"
+) -> bytes:
+    """Images with known sizes as a COCO file; equal input gives equal bytes.
 
+    Masks are compressed run lengths, or polygons: one along the pixel edges of each part, or a single one with seams
+    where there are holes. pycocotools fills either to the very mask.
     Raises DataError for an image without a size, and for a label that is not among `classes`.
     """
     category = {name: number for number, name in enumerate(classes, start=1)}
@@ -86,19 +93,31 @@ def coco_bytes(images: Iterable[LabelledImage], classes: Sequence[str]) -> bytes
             if instance.label not in category:
                 raise DataError(f"{instance.label!r} is not among {list(classes)}", path=image.file_name)
             row = {"id": len(rows) + 1, "image_id": image_id, "category_id": category[instance.label]}
-            rows.append(row | _row(instance))
+            rows.append(row | _row(instance, segmentation))
     categories = [{"id": number, "name": name} for name, number in category.items()]
     content = {"images": entries, "annotations": rows, "categories": categories}
     return (json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n").encode()
 
 
-def _row(instance: Instance) -> dict[str, Any]:
-    box = instance.box
+def _row(instance: Instance, segmentation: Segmentation) -> dict[str, Any]:
+    box, mask = instance.box, instance.mask
     row: dict[str, Any] = {"bbox": [box.x1, box.y1, box.width, box.height], "area": box.area_px, "iscrowd": 0}
-    if instance.mask is not None:
-        counts, size_hw = instance.mask.counts.decode(), list(instance.mask.size_hw)
-        row |= {"area": instance.mask.area_px, "segmentation": {"size": size_hw, "counts": counts}}
-    return row
+    if mask is None:
+        return row
+    if segmentation == "polygons":
+        return row | {"area": mask.area_px, "segmentation": _rings(mask)}
+    return row | {
+        "area": mask.area_px,
+        "segmentation": {"size": list(mask.size_hw), "counts": mask.counts.decode()},
+    }
+
+
+def _rings(mask: Mask) -> list[list[float]]:
+    """Polygons `x1, y1, x2, …` that fill to the mask; two decimals are far finer than what filling sees."""
+    rings = mask.polygons()
+    if Mask.from_polygons(rings, mask.size_hw) != mask:
+        rings = [one_ring(mask)]
+    return [[round(float(value), 2) for value in ring.ravel()] for ring in rings]
 
 
 def _label(row: Mapping[str, Any], categories: Mapping[int, str]) -> str:

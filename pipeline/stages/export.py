@@ -1,37 +1,38 @@
-"""export: a dataset version as a folder that other tools read."""
+"""export: a dataset version as a folder that other tools read. What each format loses: `pipeline/formats/losses.py`.
+
+The content depends on the entries and the images' bytes alone: no time, no outside path. Every export but the table
+places the images below images/{train,val,test}, and has manifest.jsonl, which knows everything.
+"""
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pipeline.domain.dataset import DatasetEntry, manifest_bytes
+from pipeline.domain.records import Instance
 from pipeline.errors import DataError
-from pipeline.formats.coco import coco_bytes
+from pipeline.formats.coco import Segmentation, coco_bytes
 from pipeline.formats.labels import LabelledImage
+from pipeline.formats.placing import SPLITS, make_folders, named_images, place_image, write_or_link
+from pipeline.formats.planes import plane_bytes, planes_of, sidecar_bytes
+from pipeline.formats.table import write_table
 from pipeline.formats.yolo import data_yaml, label_rows
 
-__all__ = ["export_coco", "export_yolo", "tree_hash"]
+__all__ = [
+    "WriteTasks",
+    "export_coco",
+    "export_label_studio",
+    "export_masks",
+    "export_table",
+    "export_yolo",
+    "tree_hash",
+]
 
-SPLITS = ("train", "val", "test")
-STEM_LENGTH = 16
-SIGNATURES = {
-    b"\xff\xd8\xff": ".jpg",
-    b"\x89PNG": ".png",
-    b"RIFF": ".webp",
-    b"BM": ".bmp",
-    b"II*\x00": ".tiff",
-    b"MM\x00*": ".tiff",
-    b"II+\x00": ".tiff",
-    b"MM\x00+": ".tiff",
-}
-JPEG_END = b"\xff\xd9"
-READ_ONLY = 0o444
-CANNOT_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
+WriteTasks = Callable[[Iterable[LabelledImage], Sequence[str]], dict[str, bytes]]
+"""Images, whose names are paths below the folder, and class names, as Label Studio's files by name."""
 
 
 def export_yolo(
@@ -52,8 +53,7 @@ def export_yolo(
     it really is; an image without instances gets an empty label file.
 
     Images are hard links, copies where the file system allows none or with `link=False`: for folders that other
-    tools may write into. A JPEG without its end marker becomes a
-    copy with one: Ultralytics would otherwise encode the file anew, and with it the version would change.
+    tools may write into (see `placing`).
 
     Where files are linked, those that have the same bytes in `before`, the folder of an earlier version, are links to
     it, and manifest.jsonl is one to the file `manifest` if that has its bytes: many versions cost little more than
@@ -63,14 +63,14 @@ def export_yolo(
     and for an instance without a mask or with a label that is not among the classes.
     """
     rows = list(entries)
-    _make_folders(folder, [f"{kind}/{split}" for kind in ("images", "labels") for split in SPLITS])
+    make_folders(folder, [f"{kind}/{split}" for kind in ("images", "labels") for split in SPLITS])
     earlier = before if link else None
-    for entry, name in _named(rows, image_path):
+    for entry, name in named_images(rows, image_path):
         image, label = f"images/{entry.split}/{name}", f"labels/{entry.split}/{Path(name).stem}.txt"
-        _place(image_path(entry.sample_id), folder / image, link=link, twin=earlier and earlier / image)
-        _write(_label_text(entry, classes).encode(), folder / label, earlier and earlier / label)
+        place_image(image_path(entry.sample_id), folder / image, link=link, twin=earlier and earlier / image)
+        write_or_link(_label_text(entry, classes).encode(), folder / label, earlier and earlier / label)
     (folder / "data.yaml").write_bytes(data_yaml(classes).encode())
-    _write(manifest_bytes(rows, classes), folder / "manifest.jsonl", manifest if link else None)
+    write_or_link(manifest_bytes(rows, classes), folder / "manifest.jsonl", manifest if link else None)
 
 
 def export_coco(
@@ -80,27 +80,80 @@ def export_coco(
     folder: Path,
     *,
     link: bool = True,
+    segmentation: Segmentation = "rle",
 ) -> None:
-    """Fill `folder` with images/{train,val,test}, annotations/instances_{train,val,test}.json and manifest.jsonl.
+    """Fill `folder` with images, annotations/instances_{train,val,test}.json and manifest.jsonl.
 
     File names in the annotations are relative to the split's folder of images, and every image carries its
-    `split`. Masks are compressed run lengths, so nothing is lost. Images are placed as `export_yolo` does, and
-    the content is as independent of time and place. Raises DataError, naming the sample, for an image that is
-    missing or of a kind that trainers do not read, and for a label that is not among the classes.
+    `split`. Raises DataError, naming the sample, for an image that is missing or of a kind that trainers do not
+    read, and for a label that is not among the classes.
     """
     rows = list(entries)
-    _make_folders(folder, ["annotations", *(f"images/{split}" for split in SPLITS)])
+    make_folders(folder, ["annotations"])
     images: dict[str, list[LabelledImage]] = {split: [] for split in SPLITS}
-    for entry, name in _named(rows, image_path):
-        unknown = {instance.label for instance in entry.instances} - set(classes)
-        if unknown:
-            raise DataError(f"labels {sorted(unknown)} are not among the classes", sample_id=entry.sample_id)
-        _place(image_path(entry.sample_id), folder / "images" / entry.split / name, link=link)
-        instances = tuple(sorted(entry.instances, key=lambda instance: instance.id))
-        images[entry.split].append(LabelledImage(name, entry.size_hw, entry.split, instances))
+    for entry, name in _placed(rows, classes, image_path, folder, link=link):
+        images[entry.split].append(LabelledImage(name, entry.size_hw, entry.split, _sorted(entry)))
     for split, labelled in images.items():
-        (folder / "annotations" / f"instances_{split}.json").write_bytes(coco_bytes(labelled, classes))
+        content = coco_bytes(labelled, classes, segmentation)
+        (folder / "annotations" / f"instances_{split}.json").write_bytes(content)
     (folder / "manifest.jsonl").write_bytes(manifest_bytes(rows, classes))
+
+
+def export_label_studio(
+    entries: Iterable[DatasetEntry],
+    classes: Sequence[str],
+    image_path: Callable[[str], Path],
+    folder: Path,
+    *,
+    write_tasks: WriteTasks,
+    link: bool = True,
+) -> None:
+    """Fill `folder` with images, manifest.jsonl and the files that `write_tasks` makes. Raises as `export_coco`."""
+    rows = list(entries)
+    images = [
+        LabelledImage(f"images/{entry.split}/{name}", entry.size_hw, entry.split, _sorted(entry))
+        for entry, name in _placed(rows, classes, image_path, folder, link=link)
+    ]
+    for name, content in write_tasks(images, classes).items():
+        (folder / name).write_bytes(content)
+    (folder / "manifest.jsonl").write_bytes(manifest_bytes(rows, classes))
+
+
+def export_masks(
+    entries: Iterable[DatasetEntry],
+    classes: Sequence[str],
+    image_path: Callable[[str], Path],
+    folder: Path,
+    *,
+    link: bool = True,
+) -> None:
+    """Fill `folder` with images, masks/{train,val,test} (see `planes`) and manifest.jsonl. Raises as `export_coco`, and
+    DataError for an instance without a mask.
+    """
+    rows = list(entries)
+    make_folders(folder, [f"masks/{split}" for split in SPLITS])
+    for entry, name in _placed(rows, classes, image_path, folder, link=link):
+        below, stem = folder / "masks" / entry.split, Path(name).stem
+        instances = _sorted(entry)
+        pictures, places = planes_of(instances, entry.size_hw)
+        names = [f"{stem}.png", *(f"{stem}.{number}.png" for number in range(2, len(pictures) + 1))]
+        for picture, plane in zip(names, pictures, strict=True):
+            (below / picture).write_bytes(plane_bytes(plane))
+        sidecar = sidecar_bytes(name, entry.size_hw, names, instances, places)
+        (below / f"{stem}.json").write_bytes(sidecar)
+    (folder / "manifest.jsonl").write_bytes(manifest_bytes(rows, classes))
+
+
+def export_table(
+    entries: Iterable[DatasetEntry], classes: Sequence[str], image_path: Callable[[str], Path], folder: Path
+) -> None:
+    """Fill `folder` with instances.parquet alone (see `table`); its rows name the images' files. Raises DataError for
+    a label that is not among the classes.
+    """
+    rows = list(entries)
+    for entry in rows:
+        _check_labels(entry, classes)
+    write_table(rows, folder / "instances.parquet", lambda sample_id: image_path(sample_id).name)
 
 
 def tree_hash(folder: Path) -> str:
@@ -125,22 +178,30 @@ def _fingerprint(path: Path) -> tuple[int, str]:
         return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _make_folders(folder: Path, names: Iterable[str]) -> None:
-    for name in names:
-        (folder / name).mkdir(parents=True, exist_ok=True)
-
-
-def _named(
-    entries: Iterable[DatasetEntry], image_path: Callable[[str], Path]
+def _placed(
+    entries: Iterable[DatasetEntry],
+    classes: Sequence[str],
+    image_path: Callable[[str], Path],
+    folder: Path,
+    *,
+    link: bool,
 ) -> Iterator[tuple[DatasetEntry, str]]:
-    """Every entry with its image's file name, sorted by sample id."""
-    taken: dict[str, str] = {}
-    for entry in sorted(entries, key=lambda entry: entry.sample_id):
-        stem = entry.sample_id[:STEM_LENGTH]
-        if stem in taken:
-            raise DataError(f"shares its first {STEM_LENGTH} digits with {taken[stem]}", sample_id=entry.sample_id)
-        taken[stem] = entry.sample_id
-        yield entry, stem + _suffix(entry.sample_id, image_path(entry.sample_id))
+    """Every entry with its image's name, once the image is there."""
+    make_folders(folder, [f"images/{split}" for split in SPLITS])
+    for entry, name in named_images(entries, image_path):
+        _check_labels(entry, classes)
+        place_image(image_path(entry.sample_id), folder / "images" / entry.split / name, link=link)
+        yield entry, name
+
+
+def _check_labels(entry: DatasetEntry, classes: Sequence[str]) -> None:
+    unknown = {instance.label for instance in entry.instances} - set(classes)
+    if unknown:
+        raise DataError(f"labels {sorted(unknown)} are not among the classes", sample_id=entry.sample_id)
+
+
+def _sorted(entry: DatasetEntry) -> tuple[Instance, ...]:
+    return tuple(sorted(entry.instances, key=lambda instance: instance.id))
 
 
 def _label_text(entry: DatasetEntry, classes: Sequence[str]) -> str:
@@ -152,58 +213,3 @@ def _label_text(entry: DatasetEntry, classes: Sequence[str]) -> str:
         return label_rows(instances, classes, entry.size_hw)
     except DataError as exc:
         raise DataError(exc.reason, sample_id=entry.sample_id) from exc
-
-
-def _suffix(sample_id: str, path: Path) -> str:
-    """By content: a name may lie, and two files of one sample may be called differently."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(16)
-    except OSError as exc:
-        raise DataError(f"its image {path} cannot be read: {exc.strerror}", sample_id=sample_id) from exc
-    for signature, suffix in SIGNATURES.items():
-        if head.startswith(signature):
-            return suffix
-    raise DataError(f"its image {path} is not a JPEG, PNG, WebP, BMP or TIFF file", sample_id=sample_id)
-
-
-def _place(source: Path, target: Path, *, link: bool, twin: Path | None = None) -> None:
-    if target.suffix == ".jpg" and not _ends_as_jpeg(source):
-        _write(source.read_bytes() + JPEG_END, target, twin)
-    elif not (link and _linked(source, target)):
-        shutil.copyfile(source, target)
-
-
-def _write(data: bytes, target: Path, twin: Path | None) -> None:
-    """A link to `twin` if that has the bytes; an empty file takes no room, and needs none."""
-    if twin is None:
-        target.write_bytes(data)
-        return
-    if not (data and _holds(twin, data) and _linked(twin, target)):
-        target.write_bytes(data)
-    target.chmod(READ_ONLY)
-
-
-def _holds(path: Path, data: bytes) -> bool:
-    """Whether a file is there and has these bytes: one that was damaged is not passed on."""
-    try:
-        return path.stat().st_size == len(data) and path.read_bytes() == data
-    except FileNotFoundError:
-        return False
-
-
-def _linked(source: Path, target: Path) -> bool:
-    """Whether `target` is now a hard link to `source`; False where the file system allows none."""
-    try:
-        os.link(source, target)
-    except OSError as exc:
-        if exc.errno not in CANNOT_LINK:
-            raise
-        return False
-    return True
-
-
-def _ends_as_jpeg(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-len(JPEG_END), os.SEEK_END)
-        return file.read() == JPEG_END
