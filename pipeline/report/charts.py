@@ -83,7 +83,7 @@ def columns(bars: Sequence[Bar], x_label: str, y_label: str, *, height: float = 
     )
     floor, each = frame.at_y(0.0), (frame.width - frame.left - frame.right) / len(bars)
     longest = max(len(bar.name) for bar in bars)
-    stride = 1 if not all(bar.name for bar in bars) else max(1, math.ceil((longest * 7 + 6) / each))
+    stride = 1 if not all(bar.name for bar in bars) else max(1, math.ceil((longest * 8.5 + 8) / each))
     parts = []
     for index, bar in enumerate(bars):
         left, top = frame.at_x(float(index)) + each * 0.1, frame.at_y(bar.value)

@@ -105,6 +105,6 @@ class Frame:
             parts.append(tag("text", number(value), class_="tick middle", x=x, y=bottom + 18))
         middle = (self.left + right) / 2
         parts.append(tag("text", self.x.label, class_="label middle", x=middle, y=self.height - 6))
-        turned = f"translate(12 {_plain((self.top + bottom) / 2)}) rotate(-90)"
+        turned = f"translate(14 {_plain((self.top + bottom) / 2)}) rotate(-90)"
         parts.append(tag("text", self.y.label, class_="label middle", transform=turned))
         return parts
