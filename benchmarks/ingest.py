@@ -59,6 +59,8 @@ def take_all(folder: Path, executor: Executor) -> list[IngestedSample]:
         executor=executor,
         store_image=no_copy,
         scenes_folder=folder / "scenes",
+        pool={},
+        looks=dict,
     )
     samples = [one for one in found if isinstance(one, IngestedSample)]
     if len(samples) != len(list(folder.iterdir())):

@@ -24,7 +24,8 @@ from pipeline.boxes import BoxMasks
 from pipeline.config import Config
 from pipeline.domain.dataset import DatasetEntry, parse_manifest
 from pipeline.domain.geometry import Image
-from pipeline.domain.ingested import IngestedSample, Quarantined
+from pipeline.domain.ingested import IngestedSample, SetAside
+from pipeline.domain.likeness import Likeness
 from pipeline.domain.prompts import Proposal
 from pipeline.domain.records import Annotation, Origin, OriginKind, Sample, State
 from pipeline.domain.rounds import STAGES, Candidate, Evidence, ModelRef, RunState, Uncertainty
@@ -36,6 +37,7 @@ from pipeline.ports import Annotator, Detector, Embedder, Executor, NoAnswer, Se
 from pipeline.publishing import folder_of, publish
 from pipeline.segmenting.careful import escalated_by
 from pipeline.shelf import Predictions, Shelf, batched, fingerprint, machine_instances
+from pipeline.splitting import all_likenesses, tell_changed_settings
 from pipeline.stages.collect import Refused, collect
 from pipeline.stages.ingest import ingest
 from pipeline.stages.merge import merge, remembered
@@ -144,6 +146,7 @@ class Loop:
 
     def _ingest(self, _number: int) -> Facts:
         samples, blobs, settings = self._ledger.samples, self._workspace.blobs, self._config.ingest
+        tell_changed_settings(self._ledger, settings.split, self._config.seed, emit=self._emit)
         found = ingest(
             settings.sources,
             settings.split,
@@ -153,13 +156,16 @@ class Loop:
             executor=self._peers.executor,
             store_image=lambda png: blobs.path(blobs.put(png)),
             scenes_folder=self._workspace.root / "scenes",
+            pool={sample.id: sample for sample in samples.all()},
+            looks=self._likenesses,
             emit=self._emit,
         )
         for batch in batched(found, 64):
-            for item in batch:
-                if isinstance(item, Quarantined):
-                    samples.quarantine(item)
-                    self._emit("quarantined", path=str(item.path), reason=item.reason)
+            for item in (item for item in batch if not isinstance(item, IngestedSample)):
+                rows = item.rows if isinstance(item, SetAside) else (item,)
+                samples.quarantine(*rows)
+                for row in rows:
+                    self._emit("quarantined", path=str(row.path), reason=row.reason)
             samples.add([item for item in batch if isinstance(item, IngestedSample)])
             self._emit("ingest.batch", done=len(batch))
         if not samples.count():
@@ -329,6 +335,9 @@ class Loop:
         return judge.finish(number, candidate, self._entries(version))
 
     # --- what the stages share ----------------------------------------------------------------------------
+
+    def _likenesses(self) -> dict[str, Likeness]:
+        return all_likenesses(self._ledger, self._peers.executor, self._peers.read_image, emit=self._emit)
 
     def _embed(self, detector: Detector) -> str:
         """Describe every train image, asked and unasked; the name to find the embeddings by."""

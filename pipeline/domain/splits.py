@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import re
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Generic, TypeVar
 
 from pipeline.domain.records import Split
 
-__all__ = ["FirstByHash", "assign_split", "unit_hash"]
+__all__ = ["FirstByHash", "assign_split", "group_key", "unit_hash"]
 
 T = TypeVar("T")
+
+_FRAME = re.compile(r"(.*?)[-_. ]*\d+")
+"""What is called so is a frame: the name of its video, and its number."""
 
 
 def unit_hash(salt: str, text: str) -> float:
@@ -30,6 +35,25 @@ def assign_split(salt: str, group: str, *, train: float, val: float) -> Split:
         return "train"
     # Rounding must not open a test split that nobody asked for.
     return "val" if place < train + val or train + val >= 1 - 1e-9 else "test"
+
+
+def group_key(root: str, below: PurePath, by: str, pattern: str = "") -> str:
+    """The name of the group that a file's path `below` its source `root` says; "" where the image is its own.
+
+    By "folder" it is the folder; by "video" the folder and the file's name without the number at its end; by
+    "pattern" what the regular expression finds in the path: its groups, if it has any, or all of it.
+    """
+    folder = f"{root}/{below.parent.as_posix()}"
+    match by:
+        case "folder":
+            return folder
+        case "video":
+            frame = _FRAME.fullmatch(below.stem)
+            return f"{folder}/{frame[1]}" if frame else ""
+        case "pattern":
+            found = re.search(pattern, below.as_posix())
+            return "/".join(part or "" for part in found.groups() or (found[0],)) if found else ""
+    return ""
 
 
 class FirstByHash(Generic[T]):

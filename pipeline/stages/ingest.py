@@ -1,11 +1,13 @@
 """Images and labels into the pool: each file once, each image in one frame, each in one split for good.
 
-Labels are read in when an image first enters the pool; later changes to a label file do not touch it.
+Labels are read in when an image first enters the pool; later changes to a label file do not touch it. A split is
+decided once, for all that arrive together and beside all that is there: it never moves.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,10 +16,13 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pipeline.domain.ingested import IngestedSample, Quarantined
+from pipeline.domain.geometry import SizeHW
+from pipeline.domain.grouping import Anchor, Arrival, Place, Torn, place
+from pipeline.domain.ingested import IngestedSample, Quarantined, SetAside
+from pipeline.domain.likeness import Likeness, likeness_of
 from pipeline.domain.mask import Mask
-from pipeline.domain.records import Sample, Split
-from pipeline.domain.splits import FirstByHash, assign_split
+from pipeline.domain.records import Instance, Sample, Split
+from pipeline.domain.splits import FirstByHash, assign_split, group_key
 from pipeline.errors import ConfigError, DataError
 from pipeline.events import Emit, silent
 from pipeline.formats.coco import find_coco
@@ -82,7 +87,9 @@ class SourceSettings(BaseModel):
 class SplitSettings(BaseModel):
     """Fractions of the splits, which sum to 1. A split that a dataset gives wins over the hash.
 
-    `salt` draws other splits; `group_by: folder` keeps the images of one folder together.
+    `salt` draws other splits. `group_by` keeps images together: those of one folder, the frames of one video
+    (`clip_000123.jpg` belongs to `clip`), or those in whose path below the source `pattern`, a regular expression,
+    finds the same. `near_duplicates: group` keeps together what looks the same; `off` does not look.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -91,7 +98,19 @@ class SplitSettings(BaseModel):
     val: Fraction = 0.2
     test: Fraction = 0.0
     salt: str = ""
-    group_by: Literal["image", "folder"] = "image"
+    group_by: Literal["image", "folder", "video", "pattern"] = "image"
+    pattern: str = ""
+    near_duplicates: Literal["group", "off"] = "group"
+
+    @model_validator(mode="after")
+    def _has_its_pattern(self) -> SplitSettings:
+        if (self.group_by == "pattern") != bool(self.pattern):
+            raise ValueError("group_by: pattern needs a pattern, and nothing else takes one")
+        try:
+            re.compile(self.pattern)
+        except re.error as exc:
+            raise ValueError(f"{self.pattern!r} is not a regular expression: {exc}") from exc
+        return self
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> SplitSettings:
@@ -111,8 +130,10 @@ def ingest(
     executor: Executor,
     store_image: Callable[[bytes], Path],
     scenes_folder: Path,
+    pool: Mapping[str, Sample],
+    looks: Callable[[], Mapping[str, Likeness]],
     emit: Emit = silent,
-) -> Iterator[IngestedSample | Quarantined]:
+) -> Iterator[IngestedSample | Quarantined | SetAside]:
     """Every file that is new or has changed, in a fixed order, as a sample or as a quarantine row, or as both.
 
     `known` (source path -> sample id, stamp) and `quarantined` (path -> stamp) name what need not be read
@@ -122,24 +143,39 @@ def ingest(
     through `store_image`. Labels that lost an object to a problem are not used at all: what is missing would
     teach the model that nothing is there.
 
+    All files are read before the first sample comes, so that neither their order nor that of the sources decides a
+    split. `pool` are the samples that have theirs, by id, all that `known` names among them; `looks` (sample id -> likeness) is asked only if there is anything
+    new to compare. What is tied to different splits is set aside, before any sample comes.
+
     Raises ConfigError for a source that does not exist, BadFormat for a dataset that is broken as a whole.
     """
     for number, source in enumerate(sources):
         _check(source, number, classes)
-    known_ids = frozenset(sample_id for sample_id, _ in known.values())
-    seen: dict[str, Sample] = {}
+    shared = _Shared(splits, tuple(classes), known, quarantined, pool)
+    intakes = [
+        _Intake(source, shared, scenes_folder.resolve())
+        for source in sorted(sources, key=lambda one: one.kind == "images")
+    ]
     emit("ingest.begin", sources=len(sources))
-    for source in sorted(sources, key=lambda one: one.kind == "images"):
-        intake = _Intake(
-            source, splits, tuple(classes), known, quarantined, scenes_folder.resolve(), known_ids, seen
-        )
-        for found in intake.run(executor, store_image, emit):
-            if isinstance(found, Quarantined):
-                emit("ingest.quarantined", path=str(found.path), reason=found.reason)
-            else:
-                emit("ingest.sample", sample=found.sample.id, path=str(found.source))
-            yield found
+    for intake in intakes:
+        yield from _heard(intake.read(executor, store_image, emit), emit)
+    places = _places(shared, looks) if shared.seen else {}
+    emit("ingest.started", total=sum(len(intake.taken) for intake in intakes))
+    yield from _heard(_torn(intakes, places, shared), emit)
+    for intake in intakes:
+        yield from _heard(intake.give(places), emit)
     emit("ingest.end")
+
+
+def _heard(
+    found: Iterable[IngestedSample | Quarantined | SetAside], emit: Emit
+) -> Iterator[IngestedSample | Quarantined | SetAside]:
+    for one in found:
+        if isinstance(one, IngestedSample):
+            emit("ingest.sample", sample=one.sample.id, path=str(one.source))
+        for row in one.rows if isinstance(one, SetAside) else [one] if isinstance(one, Quarantined) else []:
+            emit("ingest.quarantined", path=str(row.path), reason=row.reason)
+        yield one
 
 
 def _check(source: SourceSettings, number: int, classes: Sequence[str]) -> None:
@@ -156,48 +192,83 @@ def _check(source: SourceSettings, number: int, classes: Sequence[str]) -> None:
         )
 
 
+@dataclass(frozen=True)
+class _Taken:
+    """An image that has been read, and has no split yet."""
+
+    id: str
+    path: Path
+    size_hw: SizeHW
+    source: Path
+    stamp: Stamp
+    given: Split | None
+    key: str
+    labels: tuple[Instance, ...] | None
+    likeness: Likeness | None
+
+
+@dataclass
+class _Shared:
+    """What the sources have in common."""
+
+    splits: SplitSettings
+    classes: tuple[str, ...]
+    known: Mapping[str, tuple[str, Stamp]]
+    quarantined: Mapping[str, Stamp]
+    pool: Mapping[str, Sample]
+    seen: dict[str, _Taken] = field(default_factory=dict)
+
+    def has(self, sample_id: str) -> bool:
+        return sample_id in self.seen or sample_id in self.pool
+
+    def split_of(self, group: str) -> Split:
+        return assign_split(self.splits.salt, group, train=self.splits.train, val=self.splits.val)
+
+
 @dataclass
 class _Intake:
     """One source on its way into the pool."""
 
     source: SourceSettings
-    splits: SplitSettings
-    classes: tuple[str, ...]
-    known: Mapping[str, tuple[str, Stamp]]
-    quarantined: Mapping[str, Stamp]
+    shared: _Shared
     scenes_folder: Path
-    known_ids: frozenset[str]
-    seen: dict[str, Sample]
+    taken: list[_Taken] = field(default_factory=list)
+    again: list[_Taken] = field(default_factory=list)
+    """Other files of images that are in the pool or among the taken."""
     notes: dict[Path, list[LabelProblem]] = field(default_factory=dict)
     earlier: dict[str, None] = field(default_factory=dict)
     """Train samples that an earlier call took from this source: they had their chance to be seeds."""
 
-    def run(
-        self, executor: Executor, store_image: Callable[[bytes], Path], emit: Emit
-    ) -> Iterator[IngestedSample | Quarantined]:
-        seeds: FirstByHash[IngestedSample | None]
-        seeds = FirstByHash(self.source.seed_images, f"{self.splits.salt}/seed")
-        again: list[IngestedSample] = []
-        for read in executor.map(partial(_build_worker, self.source, self.classes), self._items()):
+    def read(self, executor: Executor, store_image: Callable[[bytes], Path], emit: Emit) -> Iterator[Quarantined]:
+        """Read what is new; what is wrong with it comes out."""
+        worker = partial(_build_worker, self.source, self.shared.classes, self.shared.splits)
+        for read in executor.map(worker, self._items()):
+            emit("ingest.image", path=str(read.item.image))
             yield from self._problem(read)
             if read.failure is not None:
                 continue
-            found = self._sample(read, store_image, emit)
-            if self._in_pool(read.sample_id):
-                emit("ingest.duplicate", sample=read.sample_id, path=str(found.source))
-                again.append(found)
+            found = self._take(read, store_image, emit)
+            if self.shared.has(found.id):
+                emit("ingest.duplicate", sample=found.id, path=str(found.source))
+                self.again.append(found)
             else:
-                self.seen[read.sample_id] = found.sample
+                self.shared.seen[found.id] = found
+                self.taken.append(found)
+        yield from self._told()
+
+    def give(self, places: Mapping[str, Place | Torn]) -> Iterator[IngestedSample]:
+        """The samples, each in its place."""
+        seeds: FirstByHash[IngestedSample | None]
+        seeds = FirstByHash(self.source.seed_images, f"{self.shared.splits.salt}/seed")
+        for one in self.taken:
+            if isinstance(where := places[one.id], Place):
+                found = self._sample(one, where)
                 yield from _released(seeds, found) if self._is_hidden(found) else (found,)
         for sample_id in self.earlier:
             yield from _without_labels(seeds.offer(sample_id, None))
         yield from (found for found in seeds.kept() if found is not None)
         # After the seeds: what a seed is known by must be stored before a second path to it is.
-        yield from (self._folded(found) for found in again)
-        yield from self._told()
-
-    def _in_pool(self, sample_id: str) -> bool:
-        return sample_id in self.seen or sample_id in self.known_ids
+        yield from self._folded(places)
 
     def _is_hidden(self, found: IngestedSample) -> bool:
         """Whether the labels are a simulated person's knowledge, and the loop's only if the image is a seed."""
@@ -210,14 +281,13 @@ class _Intake:
                 self.notes.setdefault(found.path, []).append(found)
                 continue
             stamp = stamp_of(found.image)
-            sample_id, known_stamp = self.known.get(str(found.image), ("", None))
+            sample_id, known_stamp = self.shared.known.get(str(found.image), ("", None))
             if known_stamp == stamp:
-                group = self._group(found.image, sample_id)
-                if self._split(found.split, group) == "train" and str(found.image) not in self.quarantined:
+                standing = self.shared.pool[sample_id]
+                if standing.split == "train" and str(found.image) not in self.shared.quarantined:
                     self.earlier[sample_id] = None
-            elif self.quarantined.get(str(printable(found.image))) != stamp:
-                folder = self._group(found.image, "")
-                yield Item(found.image, stamp, found.split, found.labels, folder)
+            elif self.shared.quarantined.get(str(printable(found.image))) != stamp:
+                yield Item(found.image, stamp, found.split, found.labels, self._key(found.image))
 
     def _found(self) -> Iterator[Found | LabelProblem]:
         """Files that the source names; scenes among them may have yet to be drawn."""
@@ -233,7 +303,7 @@ class _Intake:
             case "coco":
                 found = find_coco(*_coco_places(path, source.labels), ignore=ignore)
             case "yolo":
-                found = find_yolo(path, self.classes, ignore=ignore)
+                found = find_yolo(path, self.shared.classes, ignore=ignore)
         empty = True
         for one in found:
             empty = empty and isinstance(one, LabelProblem)
@@ -241,34 +311,39 @@ class _Intake:
         if empty and not self.notes:
             raise ConfigError(f"no images were found in {path}", key="ingest.sources")
 
-    def _sample(self, read: Reading, store_image: Callable[[bytes], Path], emit: Emit) -> IngestedSample:
+    def _take(self, read: Reading, store_image: Callable[[bytes], Path], emit: Emit) -> _Taken:
         item = read.item
         path, stamp = item.image, item.stamp
         if self.source.kind == "scenes" and read.png is not None:
             stamp = _write_scene(path, read.png, emit)
         elif read.png is not None:
             path = store_image(read.png)
-        group = item.group or read.sample_id
-        sample = Sample(read.sample_id, path, read.size_hw, self._split(item.split, group), group)
         labels = read.labels.instances if read.labels is not None and read.labels.complete else None
-        truth = labels if self.source.labels_are == "truth" else None
-        return IngestedSample(sample, item.image, stamp, labels, truth)
+        return _Taken(
+            read.sample_id, path, read.size_hw, item.image, stamp, item.split, item.key, labels, read.likeness
+        )
 
-    def _split(self, given: Split | None, group: str) -> Split:
-        return given or assign_split(self.splits.salt, group, train=self.splits.train, val=self.splits.val)
+    def _sample(self, one: _Taken, where: Place) -> IngestedSample:
+        sample = Sample(one.id, one.path, one.size_hw, where.split, where.group)
+        truth = one.labels if self.source.labels_are == "truth" else None
+        return IngestedSample(sample, one.source, one.stamp, one.labels, truth, one.likeness)
 
-    def _group(self, image: Path, sample_id: str) -> str:
-        """The folder below the source, or what the image itself is called."""
-        if self.splits.group_by == "image" or self.source.path is None:
-            return sample_id
+    def _folded(self, places: Mapping[str, Place | Torn]) -> Iterator[IngestedSample]:
+        """Other files of images that are in the pool: second source paths, and nothing else."""
+        for one in self.again:
+            standing = self.shared.pool.get(one.id)
+            where = Place(standing.split, standing.group) if standing else places[one.id]
+            if isinstance(where, Place):
+                first = replace(self.shared.seen.get(one.id, one), source=one.source, stamp=one.stamp)
+                yield replace(self._sample(first, where), labels=None, truth=None)
+
+    def _key(self, image: Path) -> str:
+        """The group that the file's place says; "" where the image is its own."""
+        if self.source.path is None:
+            return ""
         root = self.source.path.resolve()
-        folder = image.parent.relative_to(root) if image.is_relative_to(root) else image.parent
-        return f"{root.name}/{folder.as_posix()}"
-
-    def _folded(self, sample: IngestedSample) -> IngestedSample:
-        """Another file of an image that is in the pool: a second source path, and nothing else."""
-        first = self.seen.get(sample.sample.id, sample.sample)
-        return replace(sample, sample=first, labels=None, truth=None)
+        below = image.relative_to(root) if image.is_relative_to(root) else image
+        return group_key(root.name, below, self.shared.splits.group_by, self.shared.splits.pattern)
 
     def _problem(self, read: Reading) -> Iterator[Quarantined]:
         """Why the image, or its labels, cannot be used as they stand."""
@@ -279,7 +354,7 @@ class _Intake:
             return  # nobody knows anything about the image; or it is a scene, whose truth has no problems
         reasons = [str(problem) for problem in read.labels.problems]
         unused = [] if read.labels.complete else ["the image's labels are not used, because objects are missing"]
-        if self._in_pool(read.sample_id):
+        if self.shared.has(read.sample_id):
             unused = ["the same image is in the pool already: its labels and split stand, these are not used"]
         if reasons or unused:
             yield Quarantined(path, _joined(reasons, unused), stamp_of(read.item.labels.path))
@@ -288,18 +363,45 @@ class _Intake:
         """Problems that belong to no image, one row a file."""
         for path, problems in self.notes.items():
             stamp = stamp_of(path)
-            if self.quarantined.get(str(printable(path))) != stamp:
+            if self.shared.quarantined.get(str(printable(path))) != stamp:
                 yield Quarantined(printable(path), _joined([problem.reason for problem in problems], []), stamp)
 
 
-def _build_worker(source: SourceSettings, classes: tuple[str, ...]) -> Callable[[Item], Reading]:
+def _places(shared: _Shared, looks: Callable[[], Mapping[str, Likeness]]) -> dict[str, Place | Torn]:
+    known = looks() if shared.splits.near_duplicates == "group" else {}
+    anchors = [Anchor(one.id, one.split, one.group, known.get(one.id)) for one in shared.pool.values()]
+    arrivals = [Arrival(one.id, one.key, one.given, one.likeness) for one in shared.seen.values()]
+    return place(arrivals, anchors, shared.split_of)
+
+
+def _torn(intakes: Sequence[_Intake], places: Mapping[str, Place | Torn], shared: _Shared) -> Iterator[SetAside]:
+    """What no split is right for: all that the same ties tear is put aside together."""
+    paths = {one.id: str(one.path) for one in shared.pool.values()}
+    paths |= {one.id: str(one.source) for one in shared.seen.values()}
+    rows: dict[tuple[str, ...], list[Quarantined]] = {}
+    for one in (one for intake in intakes for one in (*intake.taken, *intake.again)):
+        if isinstance(where := places.get(one.id), Torn):
+            alike = " and ".join(f"{paths[anchor.id]} ({anchor.split})" for anchor in where.between)
+            reason = (
+                f"belongs to images of different splits, {alike}, by its group or as a near-duplicate, itself or "
+                "through another new image: no split is right for it"
+            )
+            rows.setdefault(where.together, []).append(Quarantined(printable(one.source), reason, one.stamp))
+    yield from (SetAside(tuple(together)) for together in rows.values())
+
+
+def _build_worker(
+    source: SourceSettings, classes: tuple[str, ...], splits: SplitSettings
+) -> Callable[[Item], Reading]:
     """Module-level, so that it can be sent to another process."""
+    describe = splits.near_duplicates == "group"
     if source.kind == "scenes":
-        return partial(_draw, source=source, spec=replace(DEMO, size_hw=(source.size, source.size)))
-    return partial(read_item, classes=classes, max_pixels=source.max_pixels)
+        size_hw = (source.size, source.size)
+        return partial(_draw, source=source, spec=replace(DEMO, size_hw=size_hw), describe=describe)
+    return partial(read_item, classes=classes, max_pixels=source.max_pixels, describe=describe)
 
 
-def _draw(item: Item, *, source: SourceSettings, spec: SceneSpec) -> Reading:
+def _draw(item: Item, *, source: SourceSettings, spec: SceneSpec, describe: bool) -> Reading:
     image, objects = scene_at(spec, source.seed, int(item.image.stem.removeprefix(_SCENE)))
     png = png_bytes(image)
     sample_id = hashlib.sha256(png).hexdigest()
@@ -308,7 +410,8 @@ def _draw(item: Item, *, source: SourceSettings, spec: SceneSpec) -> Reading:
         for number, one in enumerate(objects)
         if one.label not in source.ignore
     )
-    return Reading(item, None, sample_id, spec.size_hw, png, Labels(instances))
+    likeness = likeness_of(image) if describe else None
+    return Reading(item, None, sample_id, spec.size_hw, png, Labels(instances), likeness)
 
 
 def _write_scene(path: Path, png: bytes, emit: Emit) -> Stamp:

@@ -375,6 +375,8 @@ def take(kind: str, root: Path) -> tuple[dict[str, IngestedSample], dict[str, Qu
             executor=executor,
             store_image=store_image,
             scenes_folder=root / "scenes",
+            pool={},
+            looks=dict,
         )
     )
     samples = {one.source.name: one for one in found if isinstance(one, IngestedSample)}

@@ -13,7 +13,8 @@ from PIL import Image as Pillow
 from pydantic import ValidationError
 
 from connectors.executors import serial, threads
-from pipeline.domain.ingested import IngestedSample, Quarantined
+from pipeline.domain.ingested import IngestedSample, Quarantined, SetAside
+from pipeline.domain.likeness import Likeness
 from pipeline.errors import ConfigError, DataError
 from pipeline.formats.image import read_frame
 from pipeline.ports import Executor
@@ -43,9 +44,9 @@ class Pool:
         classes: Sequence[str] = ("cat", "dog"),
         stop_after: int | None = None,
         **splits: Any,
-    ) -> list[IngestedSample | Quarantined]:
+    ) -> list[IngestedSample | Quarantined | SetAside]:
         """Ingest, remember as the ledger does, and return what came. `stop_after` plays a crash."""
-        came: list[IngestedSample | Quarantined] = []
+        came: list[IngestedSample | Quarantined | SetAside] = []
         for found in stage.ingest(
             [SourceSettings.model_validate(source) for source in sources],
             SplitSettings.model_validate(splits),
@@ -55,6 +56,8 @@ class Pool:
             executor=self.executor,
             store_image=self._store,
             scenes_folder=self.root / "scenes",
+            pool={key: one.sample for key, one in self.samples.items()},
+            looks=self._looks,
             emit=self._hear,
         ):
             came.append(found)
@@ -62,14 +65,18 @@ class Pool:
                 self.samples.setdefault(found.sample.id, found)
                 self.known[str(found.source)] = (found.sample.id, found.source_stamp)
             else:
-                self.rows.append(found)
-                self.quarantined[str(found.path)] = found.stamp
+                for row in found.rows if isinstance(found, SetAside) else (found,):
+                    self.rows.append(row)
+                    self.quarantined[str(row.path)] = row.stamp
             if stop_after is not None and len(came) == stop_after:
                 break
         return came
 
     def _hear(self, name: str, /, **data: object) -> None:
         self.events.append(name)
+
+    def _looks(self) -> dict[str, Likeness]:
+        return {key: one.likeness for key, one in self.samples.items() if one.likeness is not None}
 
     def _store(self, png: bytes) -> Path:
         path = self.root / "copies" / f"{len(png)}.png"
@@ -245,23 +252,13 @@ def test_threads_give_what_one_thread_gives(tmp_path: Path) -> None:
     assert one.take(source) == many.take(source)
 
 
-def test_items_stream(pool: Pool, tmp_path: Path) -> None:
-    """The first sample is there before the second file is looked at."""
-    draw(tmp_path / "pool/a.png", 1)
-    (tmp_path / "pool/b.png").write_bytes(b"not yet an image")
-    found = stage.ingest(
-        [SourceSettings(kind="images", path=tmp_path / "pool")],
-        SplitSettings(),
-        ("cat",),
-        known={},
-        quarantined={},
-        executor=pool.executor,
-        store_image=lambda png: tmp_path / "copy",
-        scenes_folder=tmp_path / "scenes",
-    )
-    assert isinstance(next(found), IngestedSample)
-    draw(tmp_path / "pool/b.png", 2)
-    assert isinstance(next(found), IngestedSample)
+def test_every_file_is_read_before_the_first_sample_comes(pool: Pool, tmp_path: Path) -> None:
+    """What comes last may look like what comes first: nothing has a split before all are known."""
+    for number in range(3):
+        draw(tmp_path / f"pool/{number}.png", number)
+    pool.take({"kind": "images", "path": tmp_path / "pool"}, stop_after=1)
+    assert pool.events.count("ingest.image") == 3
+    assert pool.events.count("ingest.sample") == 1
 
 
 def test_ignored_classes_leave_the_labels_complete(pool: Pool, tmp_path: Path) -> None:
