@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from pipeline.domain.dataset import DatasetEntry, parse_manifest
 from pipeline.domain.mask import Mask
-from pipeline.report.pictures import Album, Outline, Picture
+from pipeline.formats.round_trip import read_back
+from pipeline.report.pictures import AFTER, BEFORE, Album, Outline, Picture
 from pipeline.store.workspace import Workspace
 
 __all__ = ["Data", "Doubt", "VersionRow", "data_of"]
@@ -17,19 +18,20 @@ PICTURED = 12
 """So many of the worst are shown of each kind of doubt."""
 LISTED = 60
 ROUND_TRIP_FLOOR = 0.95
-_LINE = "#ff7a1a"
 
 
 @dataclass(frozen=True)
 class VersionRow:
-    """One round's dataset version; `counts` are keyed as in `DatasetVersion`."""
+    """One round's dataset version; `counts` are keyed as in `DatasetVersion`. `config` is the digest of the
+    configuration that made it, `code` names the code; "" where nobody knows.
+    """
 
     round: int
     id: str
     parent: str | None
     counts: Mapping[str, int]
-    config: str | None
-    code: str | None
+    config: str
+    code: str
 
     def of(self, kind: str) -> dict[str, int]:
         """The counts of one kind: `split`, `class` or `state`."""
@@ -73,7 +75,7 @@ class Data:
 
 def data_of(workspace: Workspace, album: Album, rounds: int, agreement_floor: float) -> Data:
     """Facts of the rounds 1 to `rounds`; those about single images are of the newest version."""
-    versions = _versions(workspace, rounds)
+    versions = _versions(workspace)
     entries = parse_manifest(workspace.blobs.read(versions[-1].id))[1] if versions else []
     names = {sample.id: sample.path.name for sample in workspace.ledger.samples.all()}
     trips = [value for entry in entries for value in entry.round_trip.values()]
@@ -97,12 +99,11 @@ def data_of(workspace: Workspace, album: Album, rounds: int, agreement_floor: fl
     )
 
 
-def _versions(workspace: Workspace, rounds: int) -> list[VersionRow]:
-    found = [(number, workspace.ledger.versions.of_round(number)) for number in range(1, rounds + 1)]
+def _versions(workspace: Workspace) -> list[VersionRow]:
+    made_by = workspace.ledger.versions.made_by()
     return [
-        VersionRow(number, version.id, version.parent, version.counts, None, None)
-        for number, version in found
-        if version is not None
+        VersionRow(number, version.id, version.parent, version.counts, *made_by[number])
+        for number, version in workspace.ledger.versions.by_round().items()
     ]
 
 
@@ -125,9 +126,14 @@ def _lossy(entries: Sequence[DatasetEntry], names: Mapping[str, str], album: Alb
     ]
     found.sort(key=lambda row: (row[0], row[1], row[2].id))
     return [
-        Doubt(names[sample_id], item.label, value, album.close_up(sample_id, _outlines([item.mask]), item.box))
+        Doubt(names[sample_id], item.label, value, album.close_up(sample_id, _both(item.mask), item.box))
         for value, sample_id, item in found[:PICTURED]
     ]
+
+
+def _both(mask: Mask | None) -> list[Outline]:
+    """A mask, and over it what is left of it."""
+    return [] if mask is None else [Outline(mask, BEFORE), Outline(read_back(mask), AFTER)]
 
 
 def _quarrels(entries: Sequence[DatasetEntry], names: Mapping[str, str], album: Album) -> list[Doubt]:
@@ -148,4 +154,4 @@ def _quarrels(entries: Sequence[DatasetEntry], names: Mapping[str, str], album: 
 
 
 def _outlines(masks: Sequence[Mask | None]) -> list[Outline]:
-    return [Outline(mask, _LINE) for mask in masks if mask is not None]
+    return [Outline(mask, BEFORE) for mask in masks if mask is not None]

@@ -17,14 +17,13 @@ from pipeline.report.asked import AskedRound, asked_rounds
 from pipeline.report.data import Data, data_of
 from pipeline.report.models import Models, models_of
 from pipeline.report.people import Answer, Calibration, Confusion, Judged, Share
-from pipeline.report.pictures import Album, Outline, Picture
+from pipeline.report.pictures import AFTER, BEFORE, Album, Outline, Picture
 from pipeline.store.workspace import Workspace
 
 __all__ = ["Edit", "Labour", "Report", "gather"]
 
 PICTURE_BYTES = 2_400_000
 EDITS = 12
-_BEFORE, _AFTER = "#ff9f1c", "#2ec4b6"
 
 
 @dataclass(frozen=True)
@@ -166,8 +165,8 @@ def _edit(row: Judged, iou: float, name: str, album: Album) -> Edit:
         author=row.author,
         clicks=after.clicks,
         iou=iou,
-        before=picture(shown, _BEFORE),
-        after=picture(after.mask, _AFTER),
+        before=picture(shown, BEFORE),
+        after=picture(after.mask, AFTER),
     )
 
 

@@ -8,10 +8,13 @@ from typing import Any
 
 from pipeline.domain.metrics import Metrics
 from pipeline.domain.rounds import Round
-from pipeline.store.promotions import GATE, Promotion
+from pipeline.store.promotions import Promotion
 from pipeline.store.workspace import Workspace
 
 __all__ = ["Figure", "Models", "Trial", "Versus", "models_of"]
+
+
+_BY_THE_GATE = ("promoted", "kept")
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Models:
-    """`kind` is what figures speak of: "mask", or "box" where the held-out truth has no masks. `start` is the figure
+    """`kind` is what figures speak of, as the gate does: "mask", or "box" where the held-out truth has no masks. `start` is the figure
     of the detector's own starting weights, `figure` that of the `champion` (None: the starting weights still), on
     `held_out` images with intervals at `level`. `by_hand` are the decisions that people made.
     """
@@ -74,8 +77,9 @@ def models_of(workspace: Workspace) -> Models:
     """Facts of every finished round."""
     ledger = workspace.ledger
     rounds = ledger.rounds.all()
-    kind = "mask" if any(row.metrics.mask_map50_95 is not None for row in rounds) else "box"
-    decisions = {row.round: row for row in ledger.promotions.all() if row.by == GATE}
+    every = ledger.promotions.all()
+    decisions = {row.round: row for row in every if row.decision in _BY_THE_GATE}
+    kind = _kind(rounds, decisions)
     trials = [
         _trial(row, ledger.rounds.marked(row.round, "evaluate") or {}, decisions.get(row.round), kind)
         for row in rounds
@@ -89,8 +93,15 @@ def models_of(workspace: Workspace) -> Models:
         figure=_standing(trials, champion),
         held_out=rounds[-1].metrics.images if rounds else 0,
         level=next((row.body.get("confidence_level") for row in decisions.values()), None),
-        by_hand=[row for row in ledger.promotions.all() if row.by != GATE],
+        by_hand=[row for row in every if row.decision not in _BY_THE_GATE],
     )
+
+
+def _kind(rounds: Sequence[Round], decisions: Mapping[int, Promotion]) -> str:
+    """What the newest decision speaks of; without one, masks where any has a figure."""
+    told = [str(row.body["by"]) for row in decisions.values() if "by" in row.body]
+    masks = any(row.metrics.mask_map50_95 is not None for row in rounds)
+    return told[-1] if told else "mask" if masks else "box"
 
 
 def _standing(trials: Sequence[Trial], champion: str | None) -> Figure:

@@ -15,7 +15,7 @@ from pipeline.report.asked import POOL_BIN
 from pipeline.report.gather import Report
 from pipeline.report.models import Versus
 from pipeline.report.people import VERDICTS
-from pipeline.report.pictures import colour_of
+from pipeline.report.pictures import AFTER, BEFORE, colour_of
 from pipeline.report.svg import number
 from pipeline.report.words import change, duration, figure, many, percent, plain
 
@@ -63,6 +63,7 @@ def _views(report: Report) -> dict[str, Any]:
         "data": report.data,
         "people": people,
         "version": version("maskloop"),
+        "colours": {"before": BEFORE, "after": AFTER},
         "verdicts": VERDICTS,
         "stages": STAGES,
         "palette": [(name, colour_of(index)) for index, name in enumerate(report.classes)],

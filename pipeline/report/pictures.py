@@ -19,7 +19,7 @@ from pipeline.domain.geometry import Box, Image
 from pipeline.domain.mask import Mask
 from pipeline.errors import DataError
 
-__all__ = ["COLOURS", "Album", "Outline", "Picture", "colour_of"]
+__all__ = ["AFTER", "BEFORE", "COLOURS", "Album", "Outline", "Picture", "colour_of"]
 
 COLOURS = (
     "#ff7a1a",
@@ -34,6 +34,9 @@ COLOURS = (
     "#c78b5f",
 )
 """One for each class, in turn: they stand out on photographs, and from each other."""
+
+BEFORE, AFTER = "#ff9f1c", "#2ec4b6"
+"""For two masks of one object."""
 
 _SIDE_PX = 300
 _QUALITY = 80
