@@ -58,9 +58,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Models:
-    """`kind` is what figures speak of, as the gate does: "mask", or "box" where the held-out truth has no masks. `start` is the figure
-    of the detector's own starting weights, `figure` that of the `champion` (None: the starting weights still), on
-    `held_out` images with intervals at `level`. `by_hand` are the decisions that people made.
+    """`kind` is what figures speak of, as the gate does: "mask", or "box" where the held-out truth has no masks.
+
+    `start` is the figure of the detector's own starting weights, `figure` that of the `champion` (None: the starting
+    weights still), on `held_out` images with intervals at `level`. `by_hand` are the decisions that people made.
     """
 
     kind: str
