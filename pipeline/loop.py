@@ -112,6 +112,11 @@ class Loop:
             self._facts(number, earlier)
         return self._run_stage(stage, number)
 
+    def take_in(self) -> None:
+        """What the sources hold now, outside of any round."""
+        self._check_classes()
+        self._ingest(0)
+
     @property
     def current_round(self) -> int:
         """The first round that is not finished; rounds count from 1."""
@@ -413,7 +418,8 @@ class Loop:
         elif known != classes:
             raise ConfigError(
                 f"the workspace was made for the classes {known}, the configuration names {classes}: "
-                "put the old names back, or use another workspace",
+                "put the old names back, or take the labels along: `pipeline export` from this workspace, then "
+                "`pipeline import` with `--rename OLD=NEW` into a new one",
                 key="project.classes",
             )
 

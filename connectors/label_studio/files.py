@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from connectors.label_studio.convert import Region, instance_id, prediction, read_regions, region_rows
@@ -28,12 +28,14 @@ _UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-(?=.)")
 _PICTURE = re.compile(r"\.(jpe?g|png|webp|bmp|tiff?|gif)$", re.IGNORECASE)
 
 
-class Exported(NamedTuple):
+class Exported(Protocol):
     """One image of a dataset: its path below the exported folder, and its instances."""
 
-    file_name: str
-    size_hw: SizeHW
-    instances: Sequence[Instance]
+    @property
+    def file_name(self) -> str: ...
+
+    @property
+    def instances(self) -> Sequence[Instance]: ...
 
 
 class Shape(NamedTuple):

@@ -14,7 +14,7 @@ from pathlib import Path
 from pipeline.domain.dataset import DatasetEntry
 from pipeline.errors import DataError
 
-__all__ = ["SPLITS", "make_folders", "named_images", "place_image", "write_or_link"]
+__all__ = ["SPLITS", "is_copy", "make_folders", "named_images", "place_image", "write_or_link"]
 
 SPLITS = ("train", "val", "test")
 _STEM_LENGTH = 16
@@ -79,6 +79,12 @@ def place_image(source: Path, target: Path, *, link: bool, twin: Path | None = N
         write_or_link(source.read_bytes() + _JPEG_END, target, twin)
     elif not (link and _linked(source, target)):
         shutil.copyfile(source, target)
+
+
+def is_copy(copy: Path, original: Path) -> bool:
+    """Whether `place_image` may have made `copy` of the file at `original`."""
+    data = original.read_bytes()
+    return copy.read_bytes() in (data, data + _JPEG_END)
 
 
 def write_or_link(data: bytes, target: Path, twin: Path | None) -> None:

@@ -119,8 +119,8 @@ class PlaneLabels:
         return Labels(tuple(instances), tuple(problems))
 
 
-def find_planes(folder: Path) -> Iterator[Found | LabelProblem]:
-    """The images of an exported folder, or of any that has `masks/` and `images/`, with or without splits below.
+def find_planes(folder: Path, images: Path) -> Iterator[Found | LabelProblem]:
+    """What lies below `masks/` of a folder, with or without splits; the images lie in the same way below `images`.
 
     Raises BadFormat where there are no such files.
     """
@@ -136,7 +136,7 @@ def find_planes(folder: Path) -> Iterator[Found | LabelProblem]:
             continue
         below = path.parent.relative_to(masks)
         split: Split | None = SPLIT_NAMES.get(below.name)
-        yield Found(folder / "images" / below / content["image"], split, PlaneLabels(path, content))
+        yield Found(images / below / content["image"], split, PlaneLabels(path, content))
 
 
 def _content(path: Path) -> Mapping[str, Any]:

@@ -47,6 +47,18 @@ class Annotations:
                 set_pointer(connection, *cursor)
         return stored
 
+    def append_all(self, annotations: Iterable[Annotation]) -> list[Annotation]:
+        """Add a revision of each sample, all or none; those that say something new are returned, numbered."""
+        fresh = []
+        with self._db.write("annotations.append_all") as connection:
+            for annotation in annotations:
+                last = select(func.max(_A.c.revision)).where(_A.c.sample_id == annotation.sample_id)
+                before = connection.execute(last).scalar_one() or 0
+                stored = _append(connection, annotation)
+                if stored.revision > before:
+                    fresh.append(stored)
+        return fresh
+
     def append_shown(self, annotations: Iterable[Annotation]) -> None:
         """What the machine said of several samples, as they are about to be shown to people."""
         with self._db.write("annotations.append_shown") as connection:

@@ -1,0 +1,246 @@
+"""import: labels of a file for images of a workspace, as one more revision of each.
+
+Whose labels they are is never guessed: an image is known by its content, or by the start of its id, as exported files
+are called; a name alone counts only where exactly one image has it, and its file is still the one that came in.
+Everything is read before anything is written, and all of it is written at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+from pipeline.domain.records import Annotation, Instance, Origin, OriginKind, Sample
+from pipeline.errors import BadFormat, ConfigError, DataError
+from pipeline.events import Emit, silent
+from pipeline.files import file_sha256
+from pipeline.formats.coco import find_coco
+from pipeline.formats.labels import Found, LabelProblem, Labels, LabelSource
+from pipeline.formats.placing import is_copy
+from pipeline.formats.planes import find_planes
+from pipeline.formats.reading import lost
+from pipeline.formats.table import find_table
+from pipeline.formats.tasks import ReadTasks, find_tasks
+from pipeline.formats.yolo_layout import find_yolo
+from pipeline.store.ledger import Ledger
+
+__all__ = ["Imported", "Renaming", "find_labels", "import_labels"]
+
+_ID = re.compile(r"[0-9a-f]{16,64}")
+
+
+@dataclass(frozen=True)
+class Renaming:
+    """What labels of a file are called in the project, and those of which nothing is wanted."""
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    ignore: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What came of it: images with new labels and their instances, images of which nothing new was said, what could
+    not be used, and what else is worth knowing."""
+
+    images: int
+    instances: int
+    unchanged: int
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def find_labels(
+    kind: str, path: Path, images: Path | None, classes: Sequence[str], read_tasks: ReadTasks
+) -> Iterator[Found | LabelProblem]:
+    """The images of which the file or folder `path` of a format speaks, below `images` if that is given.
+
+    Raises ConfigError for a path that does not exist, BadFormat for one that is broken as a whole.
+    """
+    if not path.exists():
+        raise ConfigError(f"{path} does not exist", key="PATH")
+    below = path if path.is_dir() else path.parent
+    match kind:
+        case "yolo":
+            yield from find_yolo(path, classes)
+        case "coco":
+            for file in _coco_files(path):
+                yield from find_coco(file, _coco_images(file, images))
+        case "label_studio":
+            yield from find_tasks(path / "tasks.json" if path.is_dir() else path, images or below, read_tasks)
+        case "masks":
+            yield from find_planes(below, images or below / "images")
+        case "table":
+            yield from find_table(path / "instances.parquet" if path.is_dir() else path, images or below)
+        case _:
+            raise ConfigError(f"no format is called {kind!r}", key="--format")
+
+
+def import_labels(
+    found: Iterable[Found | LabelProblem],
+    ledger: Ledger,
+    classes: Sequence[str],
+    *,
+    source: str,
+    renaming: Renaming,
+    at: datetime,
+    emit: Emit = silent,
+) -> Imported:
+    """Read all labels, then append them as imported revisions whose origin is `source`; the caller holds the lock.
+
+    An image of which a label cannot be read keeps what it had: what is missing would teach that nothing is there.
+    Raises ConfigError for labels whose class the project does not have, with all their names.
+    """
+    pool, read = _Pool(ledger), _Read()
+    for one in found:
+        if isinstance(one, LabelProblem):
+            (read.problems if one.lost else read.notes).append(str(one))
+        elif one.labels is not None:
+            _take(one, one.labels, pool, read, renaming)
+            emit("import.batch", done=1)
+    read.notes += _unused(renaming, read.labels)
+    _check_classes(read.labels, classes, renaming)
+    twice = {sample_id for sample_id, count in read.uses.items() if count > 1}
+    read.problems += [f"{pool.name(key)}: there are labels for it more than once" for key in sorted(twice)]
+    origin = Origin(OriginKind.IMPORTED, source)
+    said = [
+        Annotation(key, 0, instances, origin, 0, at)
+        for key, instances in read.instances.items()
+        if key not in twice
+    ]
+    fresh = ledger.annotations.append_all(said)
+    count = sum(len(one.instances) for one in fresh)
+    return Imported(len(fresh), count, len(said) - len(fresh), tuple(read.problems), tuple(read.notes))
+
+
+@dataclass
+class _Read:
+    """What was read, before anything is written."""
+
+    instances: dict[str, tuple[Instance, ...]] = field(default_factory=dict)
+    uses: Counter[str] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def _take(found: Found, source: LabelSource, pool: _Pool, read: _Read, renaming: Renaming) -> None:
+    sample = pool.sample(found.image)
+    if isinstance(sample, str):
+        read.problems.append(f"{found.image.name}: {sample}")
+        return
+    read.uses[sample.id] += 1
+    try:
+        labels = source.read(sample.size_hw, sample.id)
+    except DataError as exc:
+        labels = Labels((), (LabelProblem(source.path, None, exc.reason),))
+    for problem in labels.problems:
+        (read.problems if problem.lost else read.notes).append(f"{found.image.name}: {problem}")
+    if labels.complete:
+        read.labels.update(instance.label for instance in labels.instances)
+        read.instances[sample.id] = _renamed(labels.instances, renaming)
+
+
+def _renamed(instances: Sequence[Instance], renaming: Renaming) -> tuple[Instance, ...]:
+    return tuple(
+        replace(instance, label=renaming.names.get(instance.label, instance.label))
+        for instance in instances
+        if instance.label not in renaming.ignore
+    )
+
+
+def _check_classes(labels: Iterable[str], classes: Sequence[str], renaming: Renaming) -> None:
+    wanted = {renaming.names.get(label, label) for label in labels if label not in renaming.ignore}
+    foreign = sorted(wanted - set(classes))
+    if foreign:
+        raise ConfigError(
+            f"the labels {', '.join(map(repr, foreign))} are not among project.classes ({', '.join(classes)}): say "
+            "what they are called here with `--rename OLD=NEW`, or leave them out with `--ignore NAME`; nothing was "
+            "imported",
+            key="--rename",
+        )
+
+
+def _unused(renaming: Renaming, labels: Mapping[str, int]) -> list[str]:
+    asked = [*renaming.names, *sorted(renaming.ignore)]
+    return [f"no label is called {name!r}" for name in asked if name not in labels]
+
+
+class _Pool:
+    """The images of a workspace, by all that a label file may know of them."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._sources = ledger.samples.sources()
+        self._samples = {sample.id: sample for sample in ledger.samples.all()}
+        self._by_name: dict[str, set[str]] = defaultdict(set)
+        self._by_start: dict[str, set[str]] = defaultdict(set)
+        for path, (sample_id, _) in self._sources.items():
+            self._by_name[Path(path).name].add(sample_id)
+        for sample in self._samples.values():
+            self._by_name[sample.path.name].add(sample.id)
+            self._by_start[sample.id[:16]].add(sample.id)
+
+    def name(self, sample_id: str) -> str:
+        return self._samples[sample_id].path.name
+
+    def sample(self, image: Path) -> Sample | str:
+        """The sample that a label file means by `image`, or why there is none."""
+        try:
+            there = image.is_file()
+            known = self._samples.get(file_sha256(image)) if there else None
+            if known is not None:
+                return known
+            return self._by_file(image) if there else self._by_word(image)
+        except (OSError, ValueError) as exc:  # unreadable, or a name that no file can have
+            return f"its file cannot be read: {exc}"
+
+    def _by_file(self, image: Path) -> Sample | str:
+        """Another file than any that came in: an exported copy, or another image."""
+        for sample_id in self._starting(image.stem):
+            if is_copy(image, self._samples[sample_id].path):
+                return self._samples[sample_id]
+        if self._by_name.get(image.name) or self._starting(image.stem):
+            return "the image beside the labels is not the one that the workspace knows by this name: was it replaced?"
+        return "the workspace does not have this image: `--images DIR` takes in those of a folder"
+
+    def _by_word(self, image: Path) -> Sample | str:
+        """There is no file: its name, or the id that its name is."""
+        ids = self._starting(image.stem) or self._by_name.get(image.name, set())
+        if not ids:
+            return "the workspace knows no image of this name: `--images DIR` takes in those of a folder"
+        gone = {key: reason for key in ids if (reason := self._lost(self._samples[key])) is not None}
+        if gone:
+            return f"labels of which image? The one that came in under this name was lost: {min(gone.values())}"
+        if len(ids) > 1:
+            return f"{len(ids)} images of the workspace have this name: `--images DIR` tells which is meant"
+        return self._samples[next(iter(ids))]
+
+    def _starting(self, stem: str) -> set[str]:
+        if not _ID.fullmatch(stem):
+            return set()
+        return {sample_id for sample_id in self._by_start.get(stem[:16], ()) if sample_id.startswith(stem)}
+
+    def _lost(self, sample: Sample) -> str | None:
+        return lost(sample.path, sample.id, self._sources.get(str(sample.path)))
+
+
+def _coco_files(path: Path) -> list[Path]:
+    """The file itself; of a folder annotations.json, or the files of its splits."""
+    if path.is_file():
+        return [path]
+    single = path / "annotations.json"
+    files = [single] if single.is_file() else sorted((path / "annotations").glob("instances_*.json"))
+    if not files:
+        raise BadFormat("no annotations.json, and no annotations/instances_*.json", path=path)
+    return files
+
+
+def _coco_images(file: Path, images: Path | None) -> Path:
+    """The folder of images, or the one of the split below it that the file is called after."""
+    root = file.parent.parent if file.parent.name == "annotations" else file.parent
+    folder = images or (root / "images" if (root / "images").is_dir() else root)
+    of_split = folder / file.stem.removeprefix("instances_")
+    return of_split if of_split.is_dir() else folder
