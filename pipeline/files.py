@@ -19,7 +19,15 @@ from typing import BinaryIO
 
 from pipeline.events import Emit, silent
 
-__all__ = ["file_sha256", "is_unfinished", "make_folder", "sync_folder", "whole_file", "whole_folder"]
+__all__ = [
+    "file_sha256",
+    "is_unfinished",
+    "make_folder",
+    "sync_folder",
+    "unfinished_name",
+    "whole_file",
+    "whole_folder",
+]
 
 _UNFINISHED = ".unfinished-"
 _SYNCING = 8
@@ -38,7 +46,7 @@ def whole_file(path: Path, fill: Callable[[BinaryIO], object], *, emit: Emit = s
     """
     make_folder(path.parent)
     _remove_unfinished(path)
-    temporary = path.with_name(f".{path.name}{_UNFINISHED}{uuid.uuid4().hex}")
+    temporary = unfinished_name(path)
     try:
         with temporary.open("xb") as file:
             emit("file.created", path=str(path))
@@ -66,7 +74,7 @@ def whole_folder(path: Path, fill: Callable[[Path], None], *, emit: Emit = silen
     if path.exists():
         sync_folder(path.parent)
         return
-    temporary = path.with_name(f".{path.name}{_UNFINISHED}{uuid.uuid4().hex}")
+    temporary = unfinished_name(path)
     try:
         temporary.mkdir()
         emit("folder.created", path=str(path))
@@ -81,6 +89,11 @@ def whole_folder(path: Path, fill: Callable[[Path], None], *, emit: Emit = silen
         raise
     sync_folder(path.parent)
     emit("folder.durable", path=str(path))
+
+
+def unfinished_name(path: Path) -> Path:
+    """A new name beside `path` for what is not, or not any longer, a whole file or folder."""
+    return path.with_name(f".{path.name}{_UNFINISHED}{uuid.uuid4().hex}")
 
 
 def is_unfinished(path: Path) -> bool:

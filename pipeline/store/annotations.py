@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from pipeline.domain.ingested import IngestedSample
 from pipeline.domain.records import HUMAN_VERIFIED, Annotation, Origin, OriginKind
 from pipeline.store import schema
 from pipeline.store.database import Database, chunks, insert_all, set_pointer
+from pipeline.store.soundness import content_digest
 from pipeline.store.tasks import answer_task
 
 __all__ = ["Annotations", "append_imported"]
@@ -244,11 +244,9 @@ def _bodies(annotation: Annotation) -> list[str]:
     return [json.dumps(instance_row(instance), sort_keys=True) for instance in annotation.instances]
 
 
-def _content(annotation: Annotation, bodies: Sequence[str]) -> str:
-    """The hash of who said what in which round; when and how slowly it was said does not count."""
-    said = [annotation.origin.kind.value, annotation.origin.name, annotation.round, list(bodies)]
-    said += ["partial"] if annotation.partial else []
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+def _content(annotation: Annotation, bodies: list[str]) -> str:
+    origin = annotation.origin
+    return content_digest(origin.kind.value, origin.name, annotation.round, bodies, partial=annotation.partial)
 
 
 def _revision_row(annotation: Annotation, content: str) -> _Row:

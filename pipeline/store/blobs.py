@@ -52,10 +52,13 @@ class BlobStore:
             raise LedgerCorrupt(f"blob {name} is damaged: its bytes have another hash")
         return data
 
+    def paths(self) -> Iterator[Path]:
+        """Every blob that is there, sorted."""
+        yield from (path for path in sorted(self.root.glob("??/*")) if _NAME.fullmatch(path.name))
+
     def verify(self) -> Iterator[Path]:
         """Every damaged blob."""
-        for path in sorted(self.root.glob("??/*")):
-            if _NAME.fullmatch(path.name):
-                with path.open("rb") as file:
-                    if hashlib.file_digest(file, "sha256").hexdigest() != path.name:
-                        yield path
+        for path in self.paths():
+            with path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != path.name:
+                    yield path

@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.errors import LedgerError, WorkspaceLocked
 
-__all__ = ["alone_in", "hold"]
+__all__ = ["alone_in", "hold", "is_held"]
 
 _TEXT_BYTES = 128
 _held: set[int] = set()
@@ -71,6 +71,18 @@ def alone_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process is inside `alone_in` for the folder at this moment."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _read(descriptor: int) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from pipeline.events import Emit, silent
 from pipeline.store.annotations import Annotations
 from pipeline.store.database import Database
 from pipeline.store.decisions import Decisions, Requests
-from pipeline.store.lives import Lives
 from pipeline.store.likenesses import Likenesses
+from pipeline.store.lives import Lives
 from pipeline.store.models import Evaluations, Models, Pointers, Versions
 from pipeline.store.progress import Products, Rounds
 from pipeline.store.promotions import Promotions

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from pipeline.domain.dataset import DatasetVersion
 from pipeline.domain.metrics import Metrics
@@ -20,6 +22,9 @@ __all__ = ["Evaluations", "Models", "Pointers", "Trained", "Versions"]
 
 _HEAD = "head"
 """The pointer to the newest complete dataset version."""
+_DROPPED = "dropped-folders"
+"""The pointer to the versions whose training folders may be gone."""
+_DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _M, _V, _E = schema.models, schema.versions, schema.evaluations
 
 
@@ -125,8 +130,30 @@ class Versions:
             rows = connection.execute(select(_V).order_by(_V.c.round))
             return {row.round: self._version(row) for row in rows}
 
+    def drop_folders(self, ids: Collection[str]) -> None:
+        """The training folders of these versions may be gone: their manifests make them again."""
+        with self._db.write("versions.drop_folders") as connection:
+            known = _dropped(connection)
+            set_pointer(connection, _DROPPED, json.dumps(sorted({*known, *ids})))
+
+    def dropped_folders(self) -> set[str]:
+        """The ids that were ever given to `drop_folders`."""
+        with self._db.read() as connection:
+            return _dropped(connection)
+
+    def digests(self) -> set[str]:
+        """Every SHA-256 that versions, pointers, finished stages or promotions name."""
+        texts = (_V.c.id, _V.c.parent, schema.pointers.c.value, schema.marks.c.facts, schema.promotions.c.body)
+        with self._db.read() as connection:
+            found = [text for column in texts for text in connection.execute(select(column)).scalars() if text]
+        return {digest for text in found for digest in _DIGEST.findall(text)}
+
     def _version(self, row: Any) -> DatasetVersion:
         return DatasetVersion(row.id, row.parent, json.loads(row.counts))
+
+
+def _dropped(connection: Connection) -> set[str]:
+    return set(json.loads(get_pointer(connection, _DROPPED) or "[]"))
 
 
 class Evaluations:
