@@ -123,7 +123,7 @@ def intervals(rows: Sequence[Interval], x_label: str) -> Markup:
     each, top = 30.0, 6.0
     height = top + each * len(rows) + 46
     longest = max(len(row.name) for row in rows)
-    left = min(max(longest * 7.0 + 14, 60.0), 170.0)
+    left = min(max(longest * 8.0 + 16, 60.0), 170.0)
     marks = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
     frame = Frame(Axis(x_label, marks), Axis("", (0.0, 1.0)), height=height, left=left, top=top, right=20.0)
     bottom = height - frame.bottom
@@ -141,7 +141,7 @@ def intervals(rows: Sequence[Interval], x_label: str) -> Markup:
 
 
 def _interval(frame: Frame, row: Interval, y: float) -> Markup:
-    room = int((frame.left - 14) // 7)
+    room = int((frame.left - 16) // 8)
     name = row.name if len(row.name) <= room else f"{row.name[: room - 1]}…"
     parts = [tag("title", row.said), tag("text", name, class_="tick end", x=frame.left - 8, y=y + 4)]
     if row.low is not None and row.high is not None:

@@ -21,6 +21,8 @@ from pipeline.report.words import change, duration, figure, many, percent, plain
 
 __all__ = ["render"]
 
+SIZES = ("small", "medium", "large")
+"""COCO's."""
 POOL_NAMED = 4
 """Every so many bins of uncertainty one is named: a tenth."""
 
@@ -57,6 +59,7 @@ def _views(report: Report) -> dict[str, Any]:
     """What the template cannot work out by itself: charts, and numbers in words."""
     unit, seconds = _unit(max((trial.human_seconds for trial in report.models.trials), default=0.0))
     people = "simulated" if report.simulated else "human"
+    newest = report.models.trials[-1] if report.models.trials else None
     return {
         "models": report.models,
         "labour": report.labour,
@@ -71,8 +74,8 @@ def _views(report: Report) -> dict[str, Any]:
         "by_time": _curve(
             report, f"{people} time, {unit}", [t.human_seconds / seconds for t in report.models.trials]
         ),
-        "by_class": _versus(report.models.trials[-1].classes if report.models.trials else {}, report.models.kind),
-        "by_size": _versus(report.models.trials[-1].sizes if report.models.trials else {}, report.models.kind),
+        "by_class": _versus(report, newest.classes if newest else {}, report.classes),
+        "by_size": _versus(report, newest.sizes if newest else {}, SIZES),
         "clicks": _columns(report.labour.clicks_each, "clicks", "masks"),
         "seconds": _columns(_spans(report), "seconds", "images"),
         "pools": {row.round: _pool(row.pool) for row in report.asked if row.pool},
@@ -86,9 +89,8 @@ def _curve(report: Report, x_label: str, xs: Sequence[float]) -> Markup | None:
     models = report.models
     points = []
     if models.start.value is not None:
-        points.append(
-            charts.Point(0, models.start.value, f"starting weights: {figure(models.start)}", solid=False)
-        )
+        said, ends = f"starting weights: {figure(models.start)}", (models.start.low, models.start.high)
+        points.append(charts.Point(0, models.start.value, said, *ends, solid=False))
     for x, trial in zip(xs, models.trials, strict=True):
         found = trial.whole.candidate
         if found.value is not None:
@@ -100,17 +102,18 @@ def _curve(report: Report, x_label: str, xs: Sequence[float]) -> Markup | None:
     return charts.curve(points, x_label, f"{models.kind} mAP50-95, held out")
 
 
-def _versus(rows: Mapping[str, Versus], kind: str) -> Markup | None:
-    """The newest candidate's figures, with the champion's as rings."""
+def _versus(report: Report, rows: Mapping[str, Versus], order: Sequence[str]) -> Markup | None:
+    """A candidate's figures, with the champion's as rings, in this order."""
     found = []
-    for name, row in rows.items():
-        if row.candidate.value is not None:
+    for name in order:
+        row = rows.get(name)
+        if row is not None and row.candidate.value is not None:
             said = f"{name}: {figure(row.candidate)}, {many(row.instances, 'true object')}"
             if row.champion.value is not None:
                 said += f"; champion {figure(row.champion)}"
             ends = row.candidate.low, row.candidate.high
             found.append(charts.Interval(name, row.candidate.value, said, *ends, row.champion.value))
-    return charts.intervals(found, f"{kind} AP50-95") if found else None
+    return charts.intervals(found, f"{report.models.kind} AP50-95") if found else None
 
 
 def _columns(rows: Sequence[tuple[str, int]], x_label: str, y_label: str) -> Markup | None:

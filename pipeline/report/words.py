@@ -38,12 +38,8 @@ def figure(found: Figure | float | None) -> str:
 
 
 def change(difference: Figure) -> str:
-    """`+0.079`, with its interval where there is one: `+0.079 (+0.031 to +0.120)`."""
-    if difference.value is None:
-        return UNKNOWN
-    if difference.low is None or difference.high is None:
-        return f"{difference.value:+.3f}"
-    return f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
+    """`+0.079`; a dash where it is not known."""
+    return UNKNOWN if difference.value is None else f"{difference.value:+.3f}"
 
 
 def percent(share: float | None) -> str:

