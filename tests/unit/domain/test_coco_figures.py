@@ -20,7 +20,7 @@ def test_all_twelve_are_pycocotools_own(seed: int, kind: str) -> None:
     _, expected = referee(scenes, kind)
     # pycocotools adds 2e-16 to each denominator, so that its own precision of 1 is a little less.
     assert figures == pytest.approx(dict(zip(COCO_FIGURES, expected, strict=True)), rel=0, abs=1e-14)
-    assert all(0.02 < value < 0.98 for value in expected), "the test's data must be neither hopeless nor perfect"
+    assert sum(0 < value < 1 for value in expected) >= 10, "the data must be neither hopeless nor perfect"
 
 
 def test_sizes_without_truth_have_no_figure() -> None:
