@@ -9,7 +9,6 @@ from itertools import chain
 from pipeline.config import Config
 from pipeline.domain.geometry import Box, Image
 from pipeline.domain.mask import Mask
-from pipeline.domain.records import HUMAN_VERIFIED
 from pipeline.domain.rounds import STAGES
 from pipeline.formats.image import read_frame
 from pipeline.report import people
@@ -44,13 +43,15 @@ class Edit:
 
 @dataclass(frozen=True)
 class Labour:
-    """What people did. Images count once for each person who spoke of them."""
+    """What people did. The first figures are the ledger's totals, as `pipeline status` tells them; what follows speaks of
+    the answers that stand, by each person.
+    """
 
-    authors: Mapping[str, int]
     images: int
+    verified: int
     clicks: int
     seconds: float
-    verified: int
+    authors: Mapping[str, int]
     overall: Share | None
     by_round: Sequence[Share]
     by_class: Sequence[Share]
@@ -102,7 +103,7 @@ def gather(config: Config, workspace: Workspace) -> Report:
         samples={split: len(ledger.samples.all(split)) for split in ("train", "val", "test")},
         models=models_of(workspace),
         asked=asked_rounds(config, workspace, album, begun),
-        labour=_labour(answers, config.project.classes),
+        labour=_labour(ledger.annotations.totals(begun), answers, config.project.classes),
         edits=edits,
         data=data,
         times={key: value for key, value in ledger.rounds.seconds().items() if key[1] in STAGES},
@@ -121,17 +122,18 @@ def _objects(answers: Sequence[Answer]) -> list[Judged]:
     return list(chain.from_iterable(answer.objects for answer in answers))
 
 
-def _labour(answers: Sequence[Answer], classes: Sequence[str]) -> Labour:
+def _labour(totals: tuple[int, int, int, float], answers: Sequence[Answer], classes: Sequence[str]) -> Labour:
+    images, verified, clicks, seconds = totals
     objects = _objects(answers)
     rounds = sorted({answer.round for answer in answers})
     authors = sorted({answer.author for answer in answers})
     overall = people.shares([("all", objects)])
     return Labour(
+        images=images,
+        verified=verified,
+        clicks=clicks,
+        seconds=seconds,
         authors={name: sum(answer.author == name for answer in answers) for name in authors},
-        images=len(answers),
-        clicks=sum(row.instance.clicks for row in objects),
-        seconds=sum(answer.seconds for answer in answers),
-        verified=sum(row.instance.state in HUMAN_VERIFIED for row in objects),
         overall=overall[0] if overall else None,
         by_round=people.shares((f"round {number}", _of_round(objects, number)) for number in rounds),
         by_class=people.shares((name, [row for row in objects if row.instance.label == name]) for name in classes),

@@ -28,6 +28,8 @@ OF_THE_MOMENT = {
     ("promotions", "at"),
 }
 """Columns that tell the time, which no two runs share."""
+TIMES_TOLD = {"lock", "report.html"}
+"""Files that tell the time."""
 LEDGER = "ledger.sqlite"
 
 
@@ -99,12 +101,12 @@ def tree_hash(folder: Path) -> str:
 
 
 def _files(root: Path) -> dict[str, str]:
-    """Relative path -> SHA-256 of every file but the ledger's and the lock; the workspace's path is no content."""
+    """Relative path -> SHA-256 of every file but the ledger's and `TIMES_TOLD`; the workspace's path is no content."""
     found = {}
     for folder, _, names in os.walk(root):
         for path in (Path(folder) / name for name in names):
             name = path.relative_to(root).as_posix()
-            if name != "lock" and not name.startswith(LEDGER):
+            if name not in TIMES_TOLD and not name.startswith(LEDGER):
                 found[name] = _sha256(path.read_bytes().replace(str(root).encode(), b"ROOT"))
     return found
 
