@@ -14,7 +14,7 @@ import pkgutil
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +31,7 @@ from pipeline.domain.rounds import ModelRef
 from pipeline.errors import ConfigError, MissingExtra, UnknownPeer, WeightsUnavailable
 from pipeline.events import Emit, silent
 from pipeline.formats.image import decode_image, read_frame
-from pipeline.ports import Annotator, Check, Detector, Executor, Resources, Segmenter, Trainer
+from pipeline.ports import Annotator, Check, Detector, Executor, Resources, Reviewer, Segmenter, Trainer
 from pipeline.segmenting.careful import CarefulSegmenter
 from pipeline.segmenting.cleaning import MaskSettings
 from pipeline.segmenting.stored import StoredSegmenter
@@ -48,6 +48,7 @@ __all__ = [
     "checked_peer",
     "find_weights",
     "is_workspace",
+    "label_studio_files",
     "list_family",
     "load_config",
     "open_backend",
@@ -259,6 +260,12 @@ class House:
     def executor(self) -> Executor:
         return cast(Executor, self._build("executor"))
 
+    def reviewer(self, subject: str = "") -> Reviewer:
+        """The configured one, for a part of the project by its name, or for all of it."""
+        module, settings = self._peer("reviewer")
+        lent = self._resources("reviewer", self.kind("reviewer"))
+        return cast(Reviewer, module.build(settings, replace(lent, project=f"{lent.project} {subject}".strip())))
+
     def read_image(self, sample: Sample) -> Image:
         """The canonical frame of a sample. Raises ImageUnreadable if the file is gone or has changed."""
         if not sample.path.is_file():
@@ -273,7 +280,8 @@ class House:
         Raises MissingExtra for a package that is not installed, WeightsUnavailable for a weights file.
         """
         for family in self.families:
-            self.weights(family)
+            if family != "reviewer":  # nobody needs one before people review
+                self.weights(family)
 
     @property
     def families(self) -> list[str]:
@@ -454,6 +462,11 @@ def open_backend(
         allowed=tuple(allowed),
         private=tuple(private),
     )
+
+
+def label_studio_files() -> Any:
+    """The codec of Label Studio's own JSON: a module with `write_tasks` and `read_tasks`."""
+    return importlib.import_module(f"{connectors.__name__}.label_studio.files")
 
 
 def _studio(chosen: PeerConfig) -> tuple[Any, Path | None, bool]:

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from pipeline.report.pictures import Album
     from pipeline.store.workspace import Workspace
 
-__all__ = ["page"]
+__all__ = ["STYLE", "image_of", "page"]
 
 _PICTURE_BYTES = 20_000_000
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --paper: #fbfbf9; --card: #fff; --ink: #1c2128; --soft: #5f6772; --line: #e4e5e0; }
 @media (prefers-color-scheme: dark) {
   :root { --paper: #14171b; --card: #1b1f24; --ink: #e7e9ec; --soft: #9aa3ae; --line: #2d333b; } }
@@ -45,7 +45,7 @@ def page(
     """The most changed objects first, at most `pictures` of them; an image that cannot be read says why."""
     from pipeline.report.pictures import Album
 
-    album = Album(lambda sample_id: _image(opened, sample_id), budget=_PICTURE_BYTES)
+    album = Album(lambda sample_id: image_of(opened, sample_id), budget=_PICTURE_BYTES)
     names = {sample.id: sample.path.name for sample in opened.ledger.samples.all()}
     shown = found.changes[:pictures]
     figures = "\n".join(_figure(change, names[change.sample_id], classes, album) for change in shown)
@@ -53,13 +53,13 @@ def page(
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{versions[0][:12]} → {versions[1][:12]}</title>\n<style>{_STYLE}</style></head>\n"
+        f"<title>{versions[0][:12]} → {versions[1][:12]}</title>\n<style>{STYLE}</style></head>\n"
         f"<body>\n<h1>{title}</h1>\n<p>{escape(' '.join(_summary(found, len(shown))))}</p>\n"
         f"<main>\n{figures}\n</main>\n</body></html>\n"
     )
 
 
-def _image(opened: Workspace, sample_id: str) -> Image:
+def image_of(opened: Workspace, sample_id: str) -> Image:
     """The canonical frame. Raises ImageUnreadable if the file is gone, or is another one now."""
     from pipeline.formats.image import read_frame
 

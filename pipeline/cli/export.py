@@ -3,88 +3,148 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
-from pipeline.cli.common import as_json, config_options, json_option
+from pipeline.cli.common import as_json, config_options, json_option, short
+from pipeline.cli.words import many
+from pipeline.formats.losses import LOSSES
 
 if TYPE_CHECKING:
-    from pipeline.domain.dataset import DatasetVersion
     from pipeline.events import Emit
+    from pipeline.formats.coco import Segmentation
+    from pipeline.formats.round_trip import Lossy
 
 __all__ = ["export"]
 
+_LISTED = 10
+"""Of the masks under the floor, in the command's own words; the sheet and --json have them all."""
+_LOSSES = "\n\n".join(f"{name}: {loss}." for name, loss in LOSSES.items())
 
-@click.command(short_help="Write a dataset version for YOLO or COCO tools.")
+
+@click.command(
+    short_help="Write a dataset version in another format.",
+    help=f"""Write a dataset version of CONFIG as a folder that other tools read.
+
+    What each format cannot hold:
+
+    {_LOSSES}
+
+    With the format yolo every mask is written, read back as Ultralytics does and compared. Masks under --floor are
+    listed, and shown before and after in OUT-round-trip.html beside the folder.""",
+)
 @config_options
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["yolo", "coco"]),
+    type=click.Choice([*LOSSES]),
     default="yolo",
     show_default=True,
     help="The layout of the folder.",
 )
 @click.option(
+    "--segmentation",
+    type=click.Choice(["rle", "polygons"]),
+    default="rle",
+    show_default=True,
+    help="How COCO files hold masks.",
+)
+@click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Folder to make; it must not exist yet."
 )
 @click.option("--version", "version", help="A dataset version by (the start of) its id.  [default: the newest]")
+@click.option(
+    "--floor",
+    type=click.FloatRange(0, 1),
+    default=0.95,
+    show_default=True,
+    help="List masks whose IoU after the round trip is under it.",
+)
 @json_option
 def export(
     config: Path,
     overrides: tuple[str, ...],
     workspace: Path | None,
     format_: str,
+    segmentation: str,
     out: Path,
     version: str | None,
+    floor: float,
     json_: bool,
 ) -> None:
-    """Write a dataset version of CONFIG as a folder that YOLO or COCO tools read."""
     from pipeline.cli.progress import Progress
+    from pipeline.cli.round_trip_page import page
+    from pipeline.cli.versions import version_named
     from pipeline.domain.dataset import parse_manifest
-    from pipeline.errors import ConfigError
     from pipeline.events import broadcast
-    from pipeline.stages.export import export_coco, export_yolo
-    from pipeline.store.atomic import atomic_folder
+    from pipeline.formats.round_trip import under_floor
+    from pipeline.store.atomic import atomic_folder, atomic_write
     from pipeline.wiring import open_house
 
     _, opened, _ = open_house(config, overrides, workspace=workspace, create=False)
-    chosen = _chosen(opened.ledger.versions.all(), version).id
-    if out.exists():
-        raise ConfigError(f"{out} exists already; nothing is overwritten", key="--out")
+    chosen, sheet = version_named(opened, version, key="--version"), out.with_name(f"{out.name}-round-trip.html")
+    _check_free(out, sheet)
     classes, entries = parse_manifest(opened.blobs.read(chosen))
     paths = {sample.id: sample.path for sample in opened.ledger.samples.all()}
-    write = export_yolo if format_ == "yolo" else export_coco
+    write = _writer(format_, cast("Segmentation", segmentation))
     with Progress(sys.stderr) as progress:
         emit = broadcast(progress)
         emit("export.started", total=len(entries))
-        atomic_folder(
-            out.absolute(),
-            lambda fresh: write(entries, classes, _counted(paths.__getitem__, emit), fresh, link=False),
-        )
+        image_path = _counted(paths.__getitem__, emit)
+        atomic_folder(out.absolute(), lambda fresh: write(entries, classes, image_path, fresh))
+    lossy = under_floor(entries, floor) if format_ == "yolo" else []
+    if lossy:
+        atomic_write(sheet.absolute(), page(opened, chosen, lossy, floor).encode())
     told = {"version": chosen, "images": len(entries), "format": format_, "folder": str(out)}
-    click.echo(as_json(told) if json_ else f"{len(entries)} images of version {chosen[:12]} as {format_} in {out}")
+    if json_:
+        rows = [{"sample": one.sample_id, "instance": one.instance.id, "iou": round(one.iou, 6)} for one in lossy]
+        sheets = {"sheet": str(sheet)} if lossy else {}
+        click.echo(as_json(told | {"loss": LOSSES[format_], "floor": floor, "under_floor": rows} | sheets))
+        return
+    click.echo(f"{many(len(entries), 'image')} of version {chosen[:12]} as {format_} in {out}")
+    _tell(lossy, floor, sheet, {sample_id: path.name for sample_id, path in paths.items()})
 
 
-def _chosen(versions: Sequence[DatasetVersion], wanted: str | None) -> DatasetVersion:
-    """The newest version, or the only one whose id starts so. Raises ConfigError."""
+def _check_free(*places: Path) -> None:
     from pipeline.errors import ConfigError
 
-    if not versions:
-        raise ConfigError("there is no dataset version yet: `pipeline run` makes one in every round")
-    if wanted is None:
-        return versions[-1]
-    known = {row.id: row for row in versions}
-    found = [row for row in known.values() if wanted and row.id.startswith(wanted)]
-    if len(found) == 1:
-        return found[0]
-    problem = f"{len(found)} dataset versions start" if found else "no dataset version starts"
-    raise ConfigError(
-        f"{problem} with {wanted!r} (known: {', '.join(name[:12] for name in known)})", key="--version"
+    for place in places:
+        if place.exists():
+            raise ConfigError(f"{place} exists already; nothing is overwritten", key="--out")
+
+
+def _writer(format_: str, segmentation: Segmentation) -> Callable[..., None]:
+    """The export of a format, called with entries, classes, a sample's path and the folder to fill."""
+    from pipeline.stages import export as stage
+
+    match format_:
+        case "yolo":
+            return partial(stage.export_yolo, link=False)
+        case "coco":
+            return partial(stage.export_coco, link=False, segmentation=segmentation)
+        case "label_studio":
+            from pipeline.wiring import label_studio_files
+
+            return partial(stage.export_label_studio, link=False, write_tasks=label_studio_files().write_tasks)
+        case "masks":
+            return partial(stage.export_masks, link=False)
+    return stage.export_table
+
+
+def _tell(lossy: list[Lossy], floor: float, sheet: Path, names: Mapping[str, str]) -> None:
+    if not lossy:
+        return
+    click.echo(
+        f"{many(len(lossy), 'mask')} under an IoU of {floor:g} after the round trip, shown in {short(sheet)}"
     )
+    for one in lossy[:_LISTED]:
+        click.echo(f"  {one.iou:.3f}  {one.instance.label}  {names[one.sample_id]}  {one.instance.id}")
+    if len(lossy) > _LISTED:
+        click.echo(f"  and {len(lossy) - _LISTED} more")
 
 
 def _counted(path_of: Callable[[str], Path], emit: Emit) -> Callable[[str], Path]:

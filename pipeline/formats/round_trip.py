@@ -8,19 +8,37 @@ cuts to whole pixels and fills the polygon with its border (`YOLODataset.update_
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.domain.dataset import DatasetEntry
 from pipeline.domain.geometry import SizeHW
 from pipeline.domain.mask import Bitmap, Mask
+from pipeline.domain.records import Instance
 from pipeline.formats.yolo import ring_fields
 
-__all__ = ["read_back", "yolo_round_trip", "yolo_round_trip_in_training"]
+__all__ = ["FLOOR", "Lossy", "read_back", "under_floor", "yolo_round_trip", "yolo_round_trip_in_training"]
+
+FLOOR = 0.95
+"""An IoU under it is worth a look."""
 
 _POINTS = 1000
 """To which the loader brings a ring; one that has as many keeps them, and gets one more for the way back."""
+
+
+@dataclass(frozen=True)
+class Lossy:
+    """An instance of which a YOLO row keeps too little."""
+
+    sample_id: str
+    instance: Instance
+    mask: Mask
+    iou: float
+
 
 _Floats = npt.NDArray[np.float32]
 
@@ -54,6 +72,19 @@ def yolo_round_trip_in_training(mask: Mask, *, side: int = 640, ratio: int = 4) 
     small = max(1, width // ratio), max(1, height // ratio)
     after, before = (cv2.resize(image, small) > 0 for image in (drawn, true))
     return _iou(before, after)
+
+
+def under_floor(entries: Iterable[DatasetEntry], floor: float = FLOOR) -> list[Lossy]:
+    """The instances whose round trip is under `floor`, the worst first. Figures that the entries have are taken."""
+    found = []
+    for entry in entries:
+        for item in entry.instances:
+            if item.mask is not None:
+                known = entry.round_trip.get(item.id)
+                iou = yolo_round_trip(item.mask) if known is None else known
+                if iou < floor:
+                    found.append(Lossy(entry.sample_id, item, item.mask, iou))
+    return sorted(found, key=lambda lossy: (lossy.iou, lossy.sample_id, lossy.instance.id))
 
 
 def _cut_out(mask: Mask) -> tuple[int, int, Bitmap, Bitmap]:

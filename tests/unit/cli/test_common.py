@@ -12,8 +12,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.cli.common import ERROR, INTERRUPTED, USAGE, HouseGroup, as_json, short
-from pipeline.cli.export import _chosen
-from pipeline.domain.dataset import DatasetVersion
 from pipeline.errors import ConfigError, DataError
 
 
@@ -76,15 +74,3 @@ def test_paths_are_short_below_the_current_folder(tmp_path: Path, monkeypatch: p
     assert short(tmp_path) == str(tmp_path)
     assert short(tmp_path.parent / "x") == str(tmp_path.parent / "x")
     assert short("a.png") == "a.png"
-
-
-@pytest.mark.parametrize(
-    ("wanted", "found"), [(None, "bc2"), ("a", "ab1"), ("bc2", "bc2"), ("b", None), ("x", None), ("", None)]
-)
-def test_a_version_is_found_by_the_start_of_its_id(wanted: str | None, found: str | None) -> None:
-    rows = [DatasetVersion(name, None, {}) for name in ("ab1", "bc1", "bc2", "bc2")]
-    if found is None:
-        with pytest.raises(ConfigError, match="known: ab1, bc1, bc2"):
-            _chosen(rows, wanted)
-    else:
-        assert _chosen(rows, wanted).id == found

@@ -1,0 +1,135 @@
+"""`pipeline import`: labels of other tools into a workspace."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.cli.common import ERROR, as_json, config_options, json_option
+from pipeline.cli.words import many
+from pipeline.formats.losses import LOSSES
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+    from pipeline.events import Emit
+    from pipeline.importing import Imported, Renaming
+    from pipeline.store.workspace import Workspace
+    from pipeline.wiring import House
+
+__all__ = ["import_"]
+
+_LISTED = 20
+"""Of what could not be used; --json has it all."""
+
+
+@click.command(name="import", short_help="Read labels of another tool into the workspace.")
+@config_options
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--format", "format_", type=click.Choice([*LOSSES]), required=True, help="What PATH is.")
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder of images; those that are new join the pool first.",
+)
+@click.option("--rename", multiple=True, metavar="OLD=NEW", help="What a label is called here; may be repeated.")
+@click.option("--ignore", multiple=True, metavar="NAME", help="Leave out objects of this label; may be repeated.")
+@json_option
+def import_(
+    config: Path,
+    overrides: tuple[str, ...],
+    workspace: Path | None,
+    path: Path,
+    format_: str,
+    images: Path | None,
+    rename: tuple[str, ...],
+    ignore: tuple[str, ...],
+    json_: bool,
+) -> None:
+    """Read the labels in PATH, a file or folder as `pipeline export` writes it, for images of CONFIG's workspace.
+
+    An image is known by its content, or else by its name, if exactly one has it; what is ambiguous or unknown is
+    told, and never guessed. The labels become a new revision of each image: people's word still beats them, and they
+    enter the next dataset version. An image with a label that cannot be read keeps what it had. Importing the same
+    file again changes nothing. Predictions in a Label Studio file stay predictions.
+    """
+    from pipeline.cli.progress import Progress
+    from pipeline.events import broadcast
+    from pipeline.wiring import open_house
+
+    renaming = _renaming(rename, ignore)
+    with Progress(sys.stderr) as progress:
+        emit = broadcast(progress)
+        settings, opened, house = open_house(config, overrides, workspace=workspace, emit=emit)
+        with opened.write_lock():
+            found = _imported(settings, opened, house, path, format_, images, renaming, emit)
+    if json_:
+        click.echo(as_json({"path": str(path), "format": format_, **vars(found)}))
+    else:
+        click.echo("\n".join(_lines(found)))
+    if found.problems and not found.images and not found.unchanged:
+        sys.exit(ERROR)
+
+
+def _imported(
+    settings: Config,
+    opened: Workspace,
+    house: House,
+    path: Path,
+    format_: str,
+    images: Path | None,
+    renaming: Renaming,
+    emit: Emit,
+) -> Imported:
+    from pipeline.importing import find_labels, import_labels
+    from pipeline.loop import Loop
+    from pipeline.stages.ingest import SourceSettings
+    from pipeline.wiring import label_studio_files
+
+    classes = settings.project.classes
+    if images is not None:
+        sources = (SourceSettings(kind="images", path=images.absolute()),)
+        taking = settings.ingest.model_copy(update={"sources": sources})
+        Loop(settings.model_copy(update={"ingest": taking}), opened, house, emit=emit).take_in()
+    below = images.absolute() if images is not None else None
+    emit("import.started", total=0)
+    return import_labels(
+        find_labels(format_, path.absolute(), below, classes, label_studio_files().read_tasks),
+        opened.ledger,
+        classes,
+        source=path.absolute().name,
+        renaming=renaming,
+        at=opened.now(),
+        emit=emit,
+    )
+
+
+def _renaming(rename: Sequence[str], ignore: Sequence[str]) -> Renaming:
+    from pipeline.errors import ConfigError
+    from pipeline.importing import Renaming
+
+    pairs = [pair.partition("=") for pair in rename]
+    for pair in pairs:
+        if not all(pair):
+            raise ConfigError(f"{''.join(pair)!r} is not OLD=NEW", key="--rename")
+    names = {old: new for old, _, new in pairs}
+    if len(names) < len(pairs):
+        raise ConfigError("a label is renamed twice", key="--rename")
+    return Renaming(names, frozenset(ignore))
+
+
+def _lines(found: Imported) -> list[str]:
+    if found.images:
+        lines = [f"{many(found.instances, 'object')} in {many(found.images, 'image')} imported"]
+        lines += [f"{many(found.unchanged, 'image')} had these labels already"] if found.unchanged else []
+    elif found.unchanged:
+        lines = [f"nothing new: {many(found.unchanged, 'image')} had these labels already"]
+    else:
+        lines = ["nothing was imported"]
+    lines += [f"  {click.style('note', fg='yellow')}  {note}" for note in found.notes]
+    lines += [f"  {click.style('not used', fg='red')}  {problem}" for problem in found.problems[:_LISTED]]
+    left = len(found.problems) - _LISTED
+    return [*lines, f"  and {left} more"] if left > 0 else lines
