@@ -119,6 +119,7 @@ class Config(BaseModel):
     annotator: PeerConfig
     trainer: PeerConfig
     executor: PeerConfig = PeerConfig(kind="serial")
+    reviewer: PeerConfig = PeerConfig(kind="text")
     encodings: EncodingsSettings = EncodingsSettings()
 
     ingest: IngestSettings

@@ -1,0 +1,65 @@
+"""Processes that FiftyOne needs, each in a session of its own, and what they are told of this one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["environment", "free_port", "process", "tail"]
+
+_STOP_S = 15.0
+
+
+@contextmanager
+def process(
+    command: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that writes to `log`; whatever happens, it is ended when the block is left, with what it started.
+
+    Ctrl-C reaches this process alone: the block's end is what ends the other.
+    """
+    with log.open("wb") as output:
+        started = subprocess.Popen(  # noqa: S603  # programs and arguments of our own
+            list(command), stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, start_new_session=True
+        )
+    try:
+        yield started
+    finally:
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            if started.poll() is None:
+                os.killpg(started.pid, how)
+                try:
+                    started.wait(_STOP_S)
+                except subprocess.TimeoutExpired:
+                    continue
+
+
+def environment(database: str, *, own: bool) -> dict[str, str]:
+    """This process's, without its secrets, for one that imports FiftyOne: it speaks to `database` and to nobody else.
+
+    `own`: the server is ours, and its version is known to do; of another one FiftyOne may say what it thinks.
+    """
+    kept = {key: value for key, value in os.environ.items() if "SECRET" not in key and "TOKEN" not in key}
+    told = {
+        "FIFTYONE_DATABASE_URI": database,
+        "FIFTYONE_DO_NOT_TRACK": "true",
+        "FIFTYONE_SHOW_PROGRESS_BARS": "false",
+        "PYTHONWARNINGS": "ignore",  # FiftyOne's own; its errors are read
+    }
+    return {**kept, **told, **({"FIFTYONE_DATABASE_VALIDATION": "false"} if own else {})}
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at now."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def tail(log: Path) -> str:
+    """The end of a log, as one line."""
+    return " ".join(log.read_text(errors="replace").split())[-500:]

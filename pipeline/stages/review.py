@@ -1,0 +1,132 @@
+"""review: what reviewers decided becomes words on single objects, requests to ask again, and images held out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from pipeline.domain.records import Annotation, Before, Instance, Origin, OriginKind, State
+from pipeline.ports import ReviewRow, Verdict
+
+__all__ = ["FIX", "HOLD_OUT", "Outcome", "Reviewed", "review"]
+
+ACCEPT, REJECT, FIX, HOLD_OUT, RELABEL = "accept", "reject", "fix", "hold-out", "relabel:"
+_STATES = {ACCEPT: State.ACCEPTED, REJECT: State.REJECTED}
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """All that one author decided on one image, and what follows: `annotation` is their word on the objects they
+    judged, None if they judged none; `again`: people are to be asked about the image again; `held_out`: it is left out
+    of training.
+    """
+
+    sample_id: str
+    author: str
+    verdicts: tuple[Verdict, ...]
+    annotation: Annotation | None
+    again: bool
+    held_out: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`ignored` says why a verdict has no consequence: it speaks of something that is not there."""
+
+    reviewed: tuple[Reviewed, ...]
+    ignored: tuple[tuple[Verdict, str], ...]
+
+
+def review(
+    verdicts: Iterable[Verdict],
+    row_of: Callable[[str], ReviewRow | None],
+    classes: Collection[str],
+    *,
+    round: int,  # noqa: A002  # the loop's word
+    now: datetime,
+) -> Outcome:
+    """What follows from the verdicts, by sample id and author; `row_of` gives what the reviewer saw.
+
+    A verdict on one object beats one on its whole image. One on an image is one on each object that is said to be
+    there: what the dataset says, or, where no person and no label file has spoken, what models say. So an image whose
+    objects are all rejected becomes no negative by that: the annotation is `partial`, and nobody has looked for others.
+    """
+    by_author: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
+    ignored: list[tuple[Verdict, str]] = []
+    for verdict in verdicts:
+        problem = _problem(verdict, row_of(verdict.sample_id), classes)
+        if problem:
+            ignored.append((verdict, problem))
+        else:
+            by_author[verdict.sample_id, verdict.author].append(verdict)
+    reviewed = []
+    for (sample_id, _), said in sorted(by_author.items()):
+        row = row_of(sample_id)
+        if row is not None:
+            reviewed.append(_reviewed(row, said, round, now))
+    return Outcome(tuple(reviewed), tuple(ignored))
+
+
+def _problem(verdict: Verdict, row: ReviewRow | None, classes: Collection[str]) -> str:
+    """Why a verdict has no consequence; "" if it has."""
+    word = verdict.decision
+    if row is None:
+        return "no such image was shown"
+    if verdict.instance_id is not None and verdict.instance_id not in _known(row):
+        return "no such object was shown"
+    if word.startswith(RELABEL):
+        label = word.removeprefix(RELABEL)
+        return "" if label in classes else f"{label!r} is no class"
+    if word == HOLD_OUT and verdict.instance_id is not None:
+        return "only a whole image can be held out"
+    return "" if word in {*_STATES, FIX, HOLD_OUT} else f"{word!r} is no verdict"
+
+
+def _reviewed(row: ReviewRow, said: Sequence[Verdict], number: int, now: datetime) -> Reviewed:
+    author = Origin(OriginKind.HUMAN, said[0].author)
+    judged = tuple(_judged(instance, word, author) for instance, word in _words(row, said))
+    at = max((verdict.at for verdict in said if verdict.at is not None), default=now)
+    annotation = Annotation(row.sample.id, 0, judged, author, number, at, size_hw=row.sample.size_hw, partial=True)
+    decisions = {verdict.decision for verdict in said}
+    return Reviewed(
+        row.sample.id,
+        author.name,
+        tuple(said),
+        annotation if judged else None,
+        again=FIX in decisions,
+        held_out=HOLD_OUT in decisions,
+    )
+
+
+def _words(row: ReviewRow, said: Sequence[Verdict]) -> list[tuple[Instance, str]]:
+    """The objects that are judged, sorted by id, each with the one word that counts for it."""
+    known = _known(row)
+    words: dict[str, str] = {}
+    for verdict in sorted(said, key=lambda verdict: verdict.instance_id is not None):
+        if verdict.decision in {FIX, HOLD_OUT}:
+            continue
+        about = [verdict.instance_id] if verdict.instance_id is not None else _standing(row)
+        words.update(dict.fromkeys(about, verdict.decision))
+    return [(known[key], words[key]) for key in sorted(words)]
+
+
+def _known(row: ReviewRow) -> Mapping[str, Instance]:
+    """Every object that was shown, as the dataset has it, or else as the machine."""
+    return {instance.id: instance for instance in (*row.machine, *row.merged)}
+
+
+def _standing(row: ReviewRow) -> list[str]:
+    """The objects that are said to be there."""
+    spoken = any(instance.origin.kind is not OriginKind.MODEL for instance in row.merged)
+    shown = row.merged if spoken else tuple(_known(row).values())
+    return [instance.id for instance in shown if instance.state is not State.REJECTED]
+
+
+def _judged(instance: Instance, word: str, author: Origin) -> Instance:
+    """The object as its reviewer leaves it. Reviewing takes no clicks."""
+    label = word.removeprefix(RELABEL) if word.startswith(RELABEL) else instance.label
+    state = _STATES.get(word, State.EDITED if label != instance.label else State.ACCEPTED)
+    before = Before(instance.origin, instance.label, instance.mask)
+    return replace(instance, label=label, state=state, origin=author, before=before, clicks=0)
