@@ -1,5 +1,7 @@
-"""What people are asked: the images of this round's selection, with the machine's instances as a starting point, and
-those that somebody wants to have looked at again, with what the dataset says of them so far.
+"""What people are asked.
+
+That is the images of this round's selection, with the machine's instances as a starting point, and those that somebody
+wants to have looked at again, with what the dataset says of them so far.
 """
 
 from __future__ import annotations
