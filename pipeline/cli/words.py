@@ -46,10 +46,11 @@ def _by_training(stage: str, facts: Mapping[str, Any]) -> str:
     if stage == "train":
         return f"model {model}"
     if stage == "evaluate":
-        if facts.get("truth") == 0:
+        if facts.get("truth") == 0 and facts.get("promoted"):
             return f"{model} takes over unjudged: no held-out image has labels to judge it by"
-        verdict = "is better than" if facts.get("promoted") else "is no better than"
-        return f"{model} {verdict} {_model(facts.get('champion'))}"
+        verdict = "replaces" if facts.get("promoted") else "does not replace"
+        why = f": {facts['reason']}" if facts.get("reason") else ""
+        return f"{model} {verdict} {_model(facts.get('champion'))}{why}"
     return ""
 
 

@@ -8,7 +8,7 @@ percentiles (Hesterberg 2015, https://doi.org/10.1080/00031305.2015.1089789): pl
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
@@ -25,7 +25,7 @@ FEWEST = 5
 """Images (or groups) with truth below which chance alone, 1 in 2 ** n, would pass for a gain too often."""
 
 _RECALLS = np.linspace(0.0, 1.0, 101)
-_BLOCK = 200_000
+_BLOCK = 50_000
 """Numbers worked on at once: few enough to stay in a processor's cache."""
 
 Floats = npt.NDArray[np.float64]
@@ -123,46 +123,47 @@ def average_precision(hits: Hits, weights: Counts) -> Floats:
     Detections are sorted once; a choice is a weighted running sum over them.
     """
     found = np.full((len(weights), len(AREAS), len(hits.classes)), np.nan)
-    order = np.argsort(-hits.score, kind="stable")
+    order, exact = np.argsort(-hits.score, kind="stable"), weights.astype(np.float64)
     for label in range(len(hits.classes)):
         mine = order[hits.label[order] == label]
         for area in range(len(AREAS)):
             truths = weights @ hits.truths[area, label]
             there = truths > 0
             if there.any():
-                curve = _Curve(hits.outcomes[area][:, mine], hits.image[mine], len(hits.images))
-                found[there, area, label] = curve.average(weights[there], truths[there])
+                curve = _Curve(hits.outcomes[area][:, mine], hits.image[mine])
+                found[there, area, label] = curve.average(exact[there], truths[there])
     return found
 
 
 class _Curve:
     """One class and area range: what its precision and recall depend on.
 
-    Precision peaks at hits, so only detections that hit anywhere, or that differ between thresholds, are `events`;
-    the misses between them count together.
+    Precision peaks at hits, so it is looked at only where a detection hits anywhere, or differs between thresholds:
+    at `events`. What misses everywhere lowers the precision of those behind it; what is ignored everywhere is left out.
     """
 
-    def __init__(self, outcomes: npt.NDArray[np.int8], image: Counts, images: int) -> None:
+    def __init__(self, outcomes: npt.NDArray[np.int8], image: Counts) -> None:
         eventful = (outcomes == HIT).any(axis=0) | (outcomes != outcomes[:1]).any(axis=0)
-        events, misses = np.flatnonzero(eventful), np.flatnonzero(~eventful & (outcomes[0] == MISS))
-        self._outcomes, self._image = outcomes[:, events], image[events]
-        places = np.searchsorted(events, misses) * images + image[misses]
-        counts = np.bincount(places, minlength=(len(events) + 1) * images)
-        self._misses = counts.reshape(-1, images)[:-1].astype(np.float64)
-        """`(events, images)`: misses of an image between an event and the one before it."""
+        kept = eventful | (outcomes[0] == MISS)
+        self._image, self._events = image[kept], np.flatnonzero(eventful[kept])
+        self._outcomes = outcomes[:, eventful]
 
-    def average(self, weights: Counts, truths: Counts) -> Floats:
+    def average(self, weights: Floats, truths: Counts) -> Floats:
         """AP50-95 of each choice, `float64 (r,)`; `truths` is how many each has, none of them 0."""
-        events = len(self._image)
-        if not events:
+        if not len(self._events):
             return np.zeros(len(weights))
-        step = max(1, _BLOCK // events)
-        blocks = [slice(start, start + step) for start in range(0, len(weights), step)]
-        return np.concatenate([self._block(weights[part].astype(np.float64), truths[part]) for part in blocks])
+        return np.concatenate(
+            [self._block(part, truths[rows]) for rows, part in _blocks(weights, len(self._events))]
+        )
 
     def _block(self, weights: Floats, truths: Counts) -> Floats:
-        drawn = weights[:, self._image]
-        every = np.cumsum(weights @ self._misses.T + drawn, axis=1)
+        every = np.concatenate(
+            [
+                np.cumsum(part[:, self._image], axis=1)[:, self._events]
+                for _, part in _blocks(weights, len(self._image))
+            ]
+        )
+        drawn = weights[:, self._image[self._events]]
         total = np.zeros(len(weights))
         for outcomes in self._outcomes:
             hit, ignored = np.flatnonzero(outcomes == HIT), np.flatnonzero(outcomes == IGNORED)
@@ -171,6 +172,13 @@ class _Curve:
                 counted = every[:, hit] - passed[:, np.searchsorted(ignored, hit)]
                 total += _interpolated(np.cumsum(drawn[:, hit], axis=1), counted, truths)
         return np.asarray(total / len(self._outcomes))
+
+
+def _blocks(rows: Floats, width: int) -> Iterator[tuple[slice, Floats]]:
+    """Rows, so many at a time that with `width` numbers each they stay in the cache."""
+    step = max(1, _BLOCK // width)
+    for start in range(0, len(rows), step):
+        yield slice(start, start + step), rows[start : start + step]
 
 
 def _interpolated(right: Floats, counted: Floats, truths: Counts) -> Floats:

@@ -24,6 +24,7 @@ GATE = "gate"
 
 Decided = Literal["promoted", "kept", "promoted by hand", "rolled back"]
 _CHANGES = ("promoted", "promoted by hand")
+_OF_THE_GATE = ("promoted", "kept")
 _P = schema.promotions
 
 
@@ -32,7 +33,7 @@ class Promotion:
     """One decision, numbered from 1: about which model, over which champion (None: the starting weights), by whom
     and why.
 
-    `model_id` is "" for a way back to the starting weights. `body` holds the figures that it rests on, as plain JSON
+    `model_id` is "" for the starting weights. `body` holds the figures that it rests on, as plain JSON
     values: empty for those made by hand.
     """
 
@@ -68,14 +69,18 @@ class Promotions:
         decision: Decided = "promoted" if promoted else "kept"
         return self._add(model_id, round_, decision, by=GATE, reason=reason, body=body)
 
-    def promote(self, model_id: str, round_: int, *, by: str, reason: str) -> Promotion:
-        """Make a model champion by hand. Raises ConfigError if it is that already."""
+    def promote(self, model_id: str | None, round_: int, *, by: str, reason: str) -> Promotion:
+        """Make a model champion by hand (None: the starting weights). Raises ConfigError if it is that already."""
         if self.champion() == model_id:
-            raise ConfigError(f"{model_id} is the champion already")
-        return self._add(model_id, round_, "promoted by hand", by=by, reason=reason)
+            raise ConfigError(f"{model_id or 'the detector with its starting weights'} is the champion already")
+        return self._add(model_id or "", round_, "promoted by hand", by=by, reason=reason)
 
     def roll_back(self, round_: int, *, by: str, reason: str) -> Promotion:
-        """Back to the champion before this one; again and again as far as the decisions reach.
+        """Back to the champion before this one. Raises as `before`."""
+        return self._add(self.before() or "", round_, "rolled back", by=by, reason=reason)
+
+    def before(self) -> str | None:
+        """The champion before this one (None: the starting weights); again and again as far as the decisions reach.
 
         Raises ConfigError where they say of nothing before it.
         """
@@ -85,21 +90,21 @@ class Promotions:
                 f"no champion is known before {self.champion() or 'the starting weights'}: "
                 "`pipeline promote` makes any model champion"
             )
-        return self._add(reign[-2] or "", round_, "rolled back", by=by, reason=reason)
+        return reign[-2]
 
     def reign(self) -> list[str | None]:
         """The champions one upon the other, the present one last; what was rolled back is taken off again."""
         stack: list[str | None] = []
         for row in self.all():
             if row.decision in _CHANGES:
-                stack += [*([] if stack else [row.previous]), row.model_id]
+                stack += [*([] if stack else [row.previous]), row.model_id or None]
             elif row.decision == "rolled back":
                 stack.pop()
         return stack
 
     def of_round(self, round_: int) -> Promotion | None:
         """What the gate said of a round's model, or None."""
-        return next((row for row in self.all() if row.round == round_ and row.by == GATE), None)
+        return next((row for row in self.all() if row.round == round_ and row.decision in _OF_THE_GATE), None)
 
     def all(self) -> list[Promotion]:
         """Every decision, oldest first."""

@@ -33,12 +33,12 @@ CASES: list[tuple[str, dict[str, Any], dict[str, int], str]] = [
     ("collect", {"answers": 1}, {}, "1 answer"),
     ("merge", {"images": 22, "version": "ab" * 32}, {}, "22 labelled images, version abababababab"),
     ("train", {"model": "m2"}, {}, "model m2"),
-    ("evaluate", {"model": "m2", "champion": "m1", "promoted": True}, {}, "m2 is better than m1"),
+    ("evaluate", {"model": "m2", "champion": "m1", "promoted": True}, {}, "m2 replaces m1"),
     (
         "evaluate",
-        {"model": "m1", "champion": "start", "promoted": False},
+        {"model": "m1", "champion": "start", "promoted": False, "reason": "no gain"},
         {},
-        "m1 is no better than the starting weights",
+        "m1 does not replace the starting weights: no gain",
     ),
     (
         "evaluate",
