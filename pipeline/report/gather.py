@@ -43,8 +43,8 @@ class Edit:
 
 @dataclass(frozen=True)
 class Labour:
-    """What people did. The first figures are the ledger's totals, as `pipeline status` tells them; what follows speaks of
-    the answers that stand, by each person.
+    """What people did. The first figures are the ledger's totals, as `pipeline status` tells them; what follows speaks
+    of the answers that stand, by each person.
     """
 
     images: int

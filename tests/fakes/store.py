@@ -13,7 +13,7 @@ from pipeline.domain.ingested import IngestedSample
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Annotation, Instance, Origin, OriginKind, Sample, Split, State
 
-__all__ = ["NOON", "annotation", "ingested", "instance", "sample", "sample_id"]
+__all__ = ["NOON", "SIZE_HW", "annotation", "ingested", "instance", "sample", "sample_id"]
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SIZE_HW = (20, 30)

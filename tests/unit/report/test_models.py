@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,18 +10,13 @@ from pipeline.domain.metrics import ClassMetrics, Metrics
 from pipeline.domain.rounds import ModelRef, Round
 from pipeline.report.models import Figure, models_of
 from pipeline.store.workspace import Workspace
-from tests.fakes.store import NOON
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    opened = Workspace.open(tmp_path / "workspace", now=lambda: NOON)
-    with opened.write_lock():
-        for number in (1, 2, 3):
-            weights = opened.root / f"{number}.pt"
-            opened.ledger.models.add(ModelRef(f"m{number}", weights, "0" * 64, ("cat",)), number)
-        yield opened
-    opened.ledger.close()
+@pytest.fixture(autouse=True)
+def known(workspace: Workspace) -> None:
+    for number in (1, 2, 3):
+        weights = workspace.root / f"{number}.pt"
+        workspace.ledger.models.add(ModelRef(f"m{number}", weights, "0" * 64, ("cat",)), number)
 
 
 def metrics(mask: float | None, box: float | None = 0.5) -> Metrics:
