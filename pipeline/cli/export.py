@@ -23,20 +23,17 @@ __all__ = ["export"]
 
 _LISTED = 10
 """Of the masks under the floor, in the command's own words; the sheet and --json have them all."""
-_LOSSES = "\n\n".join(f"{name}: {loss}." for name, loss in LOSSES.items())
-
-
-@click.command(
-    short_help="Write a dataset version in another format.",
-    help=f"""Write a dataset version of CONFIG as a folder that other tools read.
-
-    What each format cannot hold:
-
-    {_LOSSES}
-
-    With the format yolo every mask is written, read back as Ultralytics does and compared. Masks under --floor are
-    listed, and shown before and after in OUT-round-trip.html beside the folder.""",
+_HELP = "\n\n".join(
+    (
+        "Write a dataset version of CONFIG as a folder that other tools read. What each format cannot hold:",
+        *(f"{name}: {loss}." for name, loss in LOSSES.items()),
+        "With the format yolo every mask is written, read back as Ultralytics does, and compared.",
+        "Masks under --floor are listed, and shown before and after in OUT-round-trip.html beside the folder.",
+    )
 )
+
+
+@click.command(short_help="Write a dataset version in another format.", help=_HELP)
 @config_options
 @click.option(
     "--format",
