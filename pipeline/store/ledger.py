@@ -5,7 +5,7 @@ Every method that writes is one transaction; the process must hold the workspace
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from pipeline.store.models import Evaluations, Models, Pointers, Versions
 from pipeline.store.progress import Products, Rounds
 from pipeline.store.promotions import Promotions
 from pipeline.store.samples import Samples
+from pipeline.store.soundness import Soundness
 from pipeline.store.tasks import Tasks
 
 __all__ = ["Ledger"]
@@ -43,6 +44,23 @@ class Ledger:
         self.requests = Requests(self._db)
         self.lives = Lives(self._db)
         self.promotions = Promotions(self._db, now=now)
+
+    def problems(self) -> Iterator[str]:
+        """Everything that is wrong with the ledger itself, in words; nothing if it is sound."""
+        readers: dict[str, Callable[[], object]] = {
+            "samples": self.samples.all,
+            "sources": self.samples.sources,
+            "quarantine": self.samples.quarantined,
+            "likenesses": self.likenesses.all,
+            "rounds": self.rounds.all,
+            "models": self.models.all,
+            "versions": self.versions.by_round,
+            "head": self.versions.head,
+            "dropped folders": self.versions.dropped_folders,
+            "decisions": self.decisions.all,
+            "promotions": self.promotions.all,
+        }
+        return Soundness(self._db, readers).problems()
 
     def join_fence(self) -> None:
         """Become the one writer; from its first write on, those of every earlier one are refused."""

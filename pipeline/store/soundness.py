@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import and_, select
 
 from pipeline.domain.dataset import parse_instance
+from pipeline.domain.rounds import STAGES
 from pipeline.errors import PipelineError
 from pipeline.store import schema
 from pipeline.store.database import Database
@@ -20,6 +21,26 @@ __all__ = ["Soundness", "content_digest"]
 _A, _I, _P, _S = schema.revisions, schema.instances, schema.products, schema.shards
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, PipelineError)
 """What reading a damaged row raises."""
+
+
+_JSON = (
+    schema.truths.c.instances,
+    schema.marks.c.facts,
+    schema.selections.c.body,
+    schema.rounds.c.body,
+    schema.versions.c.counts,
+    schema.models.c.class_names,
+    schema.evaluations.c.body,
+    schema.promotions.c.body,
+)
+_VALUES = {
+    schema.samples.c.split: ("test", "train", "val"),
+    schema.tasks.c.state: ("answered", "asked", "refused", "skipped"),
+    schema.intents.c.state: ("closed", "open"),
+    schema.requests.c.state: ("asked", "open"),
+    schema.withdrawals.c.reason: ("skipped", "withdrawn"),
+    schema.marks.c.stage: STAGES,
+}
 
 
 def content_digest(kind: str, name: str, round_: int, bodies: list[str], *, partial: bool) -> str:
@@ -38,14 +59,24 @@ class Soundness:
 
     def problems(self) -> Iterator[str]:
         """Everything that is wrong, in words. What it cannot know: numbers that no digest covers, such as seconds."""
-        yield from self._of_structure()
+        for look in (
+            self._of_structure,
+            self._of_topics,
+            self._of_columns,
+            self._of_annotations,
+            self._of_products,
+        ):
+            try:
+                yield from look()
+            except PipelineError as exc:
+                yield str(exc)
+
+    def _of_topics(self) -> Iterator[str]:
         for name, read in self._readers.items():
             try:
                 read()
             except _UNREADABLE as exc:
                 yield f"{name} cannot be read: {' '.join(str(exc).split())}"
-        yield from self._of_annotations()
-        yield from self._of_products()
 
     def _of_structure(self) -> Iterator[str]:
         with self._db.read() as connection:
@@ -56,6 +87,18 @@ class Soundness:
                     yield f"the database is damaged: {line}"
             for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
                 yield f"a row of {row[0]} refers to one of {row[2]} that is not there"
+
+    def _of_columns(self) -> Iterator[str]:
+        """Columns that hold JSON, and those that know few values."""
+        with self._db.read() as connection:
+            for column in _JSON:
+                for text in connection.execute(select(column)).scalars():
+                    if not _is_json(text):
+                        yield f"{column} holds what is no JSON: {text:.40}"
+            for column, values in _VALUES.items():
+                strange = select(column).where(column.not_in(values)).distinct().order_by(column)
+                for value in connection.execute(strange).scalars():
+                    yield f"{column} is {value!r}, which is none of {', '.join(values)}"
 
     def _of_annotations(self) -> Iterator[str]:
         """Every revision against the digest it was stored with, every object against its own columns."""
@@ -84,6 +127,14 @@ class Soundness:
         with self._db.read() as connection:
             for name in connection.execute(query).scalars():
                 yield f"shard {name} has products and no digest"
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _agrees(row: Any) -> bool:

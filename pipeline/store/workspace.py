@@ -92,10 +92,13 @@ class Workspace:
         for name, sha256 in self.ledger.products.all_shards().items():
             yield from _checked(self.shards.path(name), sha256)
             emit("verify.batch", done=1)
-        for version in {version.id: version for version in self.ledger.versions.all()}.values():
-            if not self.blobs.has(version.id):
-                yield Damage(self.blobs.path(version.id), "the manifest of a dataset version is gone")
-            yield from _checked(self.dataset_folder(version.id) / "manifest.jsonl", version.id)
+        dropped = self.ledger.versions.dropped_folders()
+        for version in dict.fromkeys(version.id for version in self.ledger.versions.all()):
+            if not self.blobs.has(version):
+                yield Damage(self.blobs.path(version), "the manifest of a dataset version is gone")
+            folder = self.dataset_folder(version)
+            if folder.is_dir() or version not in dropped:
+                yield from _checked(folder / "manifest.jsonl", version)
         for model in self.ledger.models.all():
             yield from _checked(model.weights, model.sha256)
             emit("verify.batch", done=1)

@@ -79,6 +79,7 @@ def _one(folder: Path, pattern: str) -> Path:
 def _flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF
+    path.chmod(0o644)
     path.write_bytes(data)
 
 
