@@ -35,9 +35,10 @@ from pipeline.formats.round_trip import yolo_round_trip
 from pipeline.judging import START, Judge
 from pipeline.ports import Annotator, Detector, Embedder, Executor, NoAnswer, Segmenter, TaskItem, Trainer
 from pipeline.publishing import folder_of, publish
+from pipeline.report import write_report
 from pipeline.segmenting.careful import escalated_by
 from pipeline.shelf import Predictions, Shelf, batched, fingerprint, machine_instances
-from pipeline.splitting import all_likenesses, tell_changed_settings
+from pipeline.splitting import all_likenesses, refuse_leaks, tell_changed_settings
 from pipeline.stages.collect import Refused, collect
 from pipeline.stages.ingest import ingest
 from pipeline.stages.merge import merge, remembered
@@ -100,6 +101,8 @@ class Loop:
                 if not self._run_stage(stage, number):
                     return RunState.WAITING
             self._emit("round.finished", round=number, of=self._config.rounds)
+            report = write_report(self._config, self._workspace, emit=self._emit)
+            self._emit("report.written", path=str(report))
         return RunState.DONE
 
     def run_one(self, stage: str) -> bool:
@@ -305,6 +308,7 @@ class Loop:
             quarantine=self._set_aside,
         )
         entries = merged.entries
+        self._refuse_leaks(entries)
         for request in disputes(self._ledger, merged, self._workspace.now()):
             self._ledger.requests.open(request)
         version, tree = publish(self._workspace, entries, number, self._config, emit=self._emit)
@@ -317,6 +321,7 @@ class Loop:
         version = str(merged["version"])
         if not merged["counts"].get("split/train"):
             raise ConfigError("no train image has labels yet: there is nothing to learn from", key="ingest.split")
+        self._refuse_leaks(self._entries(version))
         trainer, seed = self._peers.trainer, self._config.seed + number
         name = fingerprint("train", version, trainer.name, base.sha256 if base else None, seed)
         trained = train(
@@ -340,6 +345,11 @@ class Loop:
         return judge.finish(number, candidate, self._entries(version))
 
     # --- what the stages share ----------------------------------------------------------------------------
+
+    def _refuse_leaks(self, entries: Sequence[DatasetEntry]) -> None:
+        """Before a version is made, when it can still be mended, and before a model learns from it."""
+        settings, read_image = self._config.ingest, self._peers.read_image
+        refuse_leaks(self._workspace, entries, settings, self._likenesses, read_image, emit=self._emit)
 
     def _likenesses(self) -> dict[str, Likeness]:
         return all_likenesses(self._ledger, self._peers.executor, self._peers.read_image, emit=self._emit)

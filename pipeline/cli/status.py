@@ -142,6 +142,8 @@ def _score(value: float | None) -> str:
 
 def _places(opened: Workspace, config: Path) -> str:
     """Where everything lies."""
+    from pipeline.report import REPORT
+
     places = [("workspace", opened.root), ("ledger", opened.root / "ledger.sqlite")]
     versions, champion = opened.ledger.versions.all(), opened.ledger.pointers.get("champion")
     if versions:
@@ -150,6 +152,8 @@ def _places(opened: Workspace, config: Path) -> str:
         places.append(("model", opened.ledger.models.get(champion).weights))
     elif versions:
         places.append(("models", opened.models))
+    if (report := opened.root / REPORT).is_file():
+        places.append(("report", report))
     quarantined = len(opened.ledger.samples.quarantined())
     lines = [f"{name:<10}  {short(path)}" for name, path in places]
     number = len(opened.ledger.rounds.all()) + 1
