@@ -8,7 +8,7 @@ __all__ = ["NAME_WIDTH", "Bar", "duration"]
 
 NAME_WIDTH = 8
 BAR_WIDTH = 24
-UNITS = {"train": "epochs", "submit": "tasks", "collect": "answers", "verify": "files"}
+UNITS = {"train": "epochs", "submit": "tasks", "collect": "answers", "verify": "files", "report": "pictures"}
 
 
 @dataclass

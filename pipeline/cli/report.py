@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -27,11 +28,16 @@ def report(
     It shows how good the model became, what was asked and why, what people did, and what the dataset holds. It can be
     made at any time, also while a round is under way.
     """
+    from pipeline.cli.progress import Progress
+    from pipeline.events import broadcast
     from pipeline.report import write_report
     from pipeline.wiring import open_house
 
     settings, opened, _ = open_house(config, overrides, workspace=workspace, create=False)
-    written = write_report(settings, opened, out.absolute() if out is not None else None)
+    with Progress(sys.stderr) as progress:
+        written = write_report(
+            settings, opened, out.absolute() if out is not None else None, emit=broadcast(progress)
+        )
     size = written.stat().st_size
     told = {"report": str(written), "bytes": size, "rounds": len(opened.ledger.rounds.all())}
     click.echo(as_json(told) if json_ else f"report  {short(written)}  ({size / 1e6:.1f} MB)")

@@ -29,5 +29,5 @@ def write_report(config: Config, workspace: Workspace, out: Path | None = None, 
     It reads only, so it needs no lock. Raises LedgerCorrupt for a damaged workspace, DataError when the disk refuses.
     """
     path = out if out is not None else workspace.root / REPORT
-    atomic_write(path, render(gather(config, workspace)), emit=emit)
+    atomic_write(path, render(gather(config, workspace, emit=emit)), emit=emit)
     return path

@@ -10,6 +10,7 @@ from pipeline.config import Config
 from pipeline.domain.geometry import Box, Image
 from pipeline.domain.mask import Mask
 from pipeline.domain.rounds import STAGES
+from pipeline.events import Emit, silent
 from pipeline.formats.image import read_frame
 from pipeline.report import people
 from pipeline.report.asked import AskedRound, asked_rounds
@@ -81,13 +82,14 @@ class Report:
     settings: Mapping[str, str]
 
 
-def gather(config: Config, workspace: Workspace) -> Report:
+def gather(config: Config, workspace: Workspace, *, emit: Emit = silent) -> Report:
     """The report's facts. Reading needs no lock. Raises LedgerCorrupt for a damaged workspace."""
+    emit("report.started", total=0)
     ledger = workspace.ledger
     finished = len(ledger.rounds.all())
     # A round that is under way has asked, and perhaps been answered, already.
     begun = finished + 1
-    album = Album(lambda sample_id: _image(workspace, sample_id), budget=PICTURE_BYTES)
+    album = Album(lambda sample_id: _image(workspace, sample_id), budget=PICTURE_BYTES, emit=emit)
     names = {sample.id: sample.path.name for sample in ledger.samples.all()}
     answers = sorted(people.answers_of(ledger.annotations.history()), key=lambda row: (row.round, row.sample_id))
     edits = [

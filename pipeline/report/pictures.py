@@ -18,6 +18,7 @@ from PIL import Image as Pillow
 from pipeline.domain.geometry import Box, Image
 from pipeline.domain.mask import Mask
 from pipeline.errors import DataError
+from pipeline.events import Emit, silent
 
 __all__ = ["AFTER", "BEFORE", "COLOURS", "Album", "Outline", "Picture", "colour_of"]
 
@@ -68,9 +69,12 @@ def colour_of(number: int) -> str:
 
 
 class Album:
-    """Makes a page's pictures; `read` gives the image of a sample, `budget` is in bytes of the page."""
+    """Makes a page's pictures; `read` gives the image of a sample, `budget` is in bytes of the page. Tells
+    `report.batch` of each.
+    """
 
-    def __init__(self, read: Callable[[str], Image], *, budget: int) -> None:
+    def __init__(self, read: Callable[[str], Image], *, budget: int, emit: Emit = silent) -> None:
+        self._emit = emit
         self._read = read
         self._left = budget
         self._open: tuple[str, Image] | None = None
@@ -94,6 +98,7 @@ class Album:
         drawn = _drawn(image, [outline for outline in outlines if outline.mask.size_hw == image.shape[:2]], window)
         uri = _uri(drawn)
         self._left -= len(uri)
+        self._emit("report.batch", done=1)
         return Picture(uri, drawn.shape[1], drawn.shape[0])
 
     def _image(self, sample_id: str) -> Image:
