@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -83,12 +83,13 @@ class PeerConfig(BaseModel):
 
 
 class IngestSettings(BaseModel):
-    """Where images come from, and how they are divided."""
+    """Where images come from, how they are divided, and whether training on what is held out stops the run."""
 
     model_config = _STRICT
 
     sources: Annotated[tuple[SourceSettings, ...], Field(min_length=1)]
     split: SplitSettings = SplitSettings()
+    leaks: Literal["stop", "warn"] = "stop"
 
 
 class EncodingsSettings(BaseModel):

@@ -14,7 +14,7 @@ import click
 
 from pipeline.cli.bar import NAME_WIDTH, Bar, duration
 from pipeline.cli.common import short
-from pipeline.cli.words import many, told
+from pipeline.cli.words import many, noted, told
 
 __all__ = ["Progress"]
 
@@ -76,6 +76,8 @@ class Progress:
                 self._quarantine(str(data["path"]), str(data["reason"]))
             case "collect.unusable":
                 self._line(f"  {click.style('not taken', fg='yellow')}  {data['what']}: {data['reason']}")
+            case "ingest.alike" | "ingest.settings_changed" | "leaks.warned":
+                self._line(f"  {click.style('note', fg='yellow')}  {noted(name, data)}")
             case _:
                 self._count(name, data)
 

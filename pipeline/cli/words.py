@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["many", "told"]
+__all__ = ["many", "noted", "told"]
 
 
 def told(stage: str, facts: Mapping[str, Any], tally: Mapping[str, int]) -> str:
@@ -23,6 +23,18 @@ def told(stage: str, facts: Mapping[str, Any], tally: Mapping[str, int]) -> str:
         case "collect":
             return many(facts.get("answers", 0), "answer")
     return _by_training(stage, facts)
+
+
+def noted(event: str, data: Mapping[str, Any]) -> str:
+    """What a person should know about their splits."""
+    if event == "ingest.alike":
+        largest = f", the largest of {data['largest']:,} in {data['split']}" if data["largest"] > 1 else ""
+        share = f"{data['images']:,} of {many(data['of'], 'new image')}"
+        return f"{share} look like others, and share their split: {many(data['groups'], 'group')}{largest}"
+    if event == "ingest.settings_changed":
+        changed = ", ".join(f"{key} ({before!r} -> {now!r})" for key, (before, now) in data["changed"].items())
+        return f"changed since this workspace was made: {changed}; {many(data['samples'], 'image')} keep their split"
+    return f"training goes on with held-out images in it (ingest.leaks: warn): {data['reason']}"
 
 
 def _by_models(stage: str, facts: Mapping[str, Any], tally: Mapping[str, int]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -144,8 +145,9 @@ def ingest(
     teach the model that nothing is there.
 
     All files are read before the first sample comes, so that neither their order nor that of the sources decides a
-    split. `pool` are the samples that have theirs, by id, all that `known` names among them; `looks` (sample id -> likeness) is asked only if there is anything
-    new to compare. What is tied to different splits is set aside, before any sample comes.
+    split. `pool` are the samples that have theirs, by id, all that `known` names among them; `looks` (sample id ->
+    likeness) is asked only if there is anything new. What is tied to different splits is set aside, before any
+    sample comes.
 
     Raises ConfigError for a source that does not exist, BadFormat for a dataset that is broken as a whole.
     """
@@ -161,6 +163,7 @@ def ingest(
         yield from _heard(intake.read(executor, store_image, emit), emit)
     places = _places(shared, looks) if shared.seen else {}
     emit("ingest.started", total=sum(len(intake.taken) for intake in intakes))
+    _tell_alike(places, shared, emit)
     yield from _heard(_torn(intakes, places, shared), emit)
     for intake in intakes:
         yield from _heard(intake.give(places), emit)
@@ -372,6 +375,19 @@ def _places(shared: _Shared, looks: Callable[[], Mapping[str, Likeness]]) -> dic
     anchors = [Anchor(one.id, one.split, one.group, known.get(one.id)) for one in shared.pool.values()]
     arrivals = [Arrival(one.id, one.key, one.given, one.likeness) for one in shared.seen.values()]
     return place(arrivals, anchors, shared.split_of)
+
+
+def _tell_alike(places: Mapping[str, Place | Torn], shared: _Shared, emit: Emit) -> None:
+    """Say `ingest.alike`: how many new images share a group for what they look like, and what the largest is."""
+    alone = {one.id for one in shared.seen.values() if not one.key and one.given is None}
+    groups = Counter(where.group for key, where in places.items() if key in alone and isinstance(where, Place))
+    standing = Counter(sample.group for sample in shared.pool.values())
+    groups = Counter({name: count for name, count in groups.items() if count + standing[name] > 1})
+    if groups:
+        name, largest = min(groups.items(), key=lambda row: (-row[1], row[0]))
+        split = next(where.split for where in places.values() if isinstance(where, Place) and where.group == name)
+        images = groups.total()
+        emit("ingest.alike", images=images, of=len(alone), groups=len(groups), largest=largest, split=split)
 
 
 def _torn(intakes: Sequence[_Intake], places: Mapping[str, Place | Torn], shared: _Shared) -> Iterator[SetAside]:
