@@ -136,13 +136,13 @@ def test_what_a_peer_says_of_itself_is_told(config: Path, monkeypatch: pytest.Mo
     result = doctor(config)
     assert result.exit_code == 1
     assert "→ light it" in result.output
-    assert result.output.splitlines()[-1] == "not healthy: 9 ok, 1 warning, 1 failed"
+    assert result.output.splitlines()[-1] == "not healthy: 10 ok, 1 warning, 1 failed"
 
 
 def test_the_house_knows_its_peers(config: Path, tmp_path: Path) -> None:
     _, _, house = open_house(config)
     assert isinstance(house, House)
-    assert house.families == ["detector", "segmenter", "annotator", "trainer", "executor"]
+    assert house.families == ["detector", "segmenter", "annotator", "trainer", "executor", "reviewer"]
     assert house.kind("segmenter") == "ellipse"
     assert house.weights("segmenter") == []
     assert load_config(config).rounds == 1
