@@ -62,8 +62,7 @@ def tagged(name: str) -> Iterator[TaggedSample]:
     for sample in fo.load_dataset(name).iter_samples(progress=False):
         labels = tuple(label for label in _labels(sample) if label.tags or relabelled(label.label, label.said))
         if sample.tags or labels:
-            human = frozenset(one[INSTANCE] for key in FIELDS[1:] for one in _of(sample, key))
-            yield TaggedSample(sample[ID], tuple(sample.tags), labels, human)
+            yield TaggedSample(sample[ID], tuple(sample.tags), labels)
 
 
 def _dataset(name: str, project: str, fo: Any) -> Any:
@@ -104,9 +103,9 @@ def _refresh(sample: Any, row: ReviewRow, fo: Any) -> None:
     sample.filepath = str(row.sample.path)
     for field, value in fields_of(row, fo).items():
         sample[field] = value
-    for field in reversed(FIELDS):
+    for field in FIELDS:
         for one in _of(sample, field):
-            one.tags = list(dict.fromkeys(kept.pop(one[INSTANCE], ())))
+            one.tags = list(dict.fromkeys(kept.get(one[INSTANCE], ())))
 
 
 def _labels(sample: Any) -> Iterator[TaggedLabel]:

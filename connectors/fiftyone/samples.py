@@ -11,7 +11,7 @@ from pipeline.domain.mask import Mask
 from pipeline.domain.records import Instance, OriginKind, State
 from pipeline.ports import ReviewRow
 
-__all__ = ["FIGURES", "ID", "INSTANCE", "LABELS", "SAID", "fields_of", "human_ids"]
+__all__ = ["FIGURES", "ID", "INSTANCE", "LABELS", "SAID", "fields_of"]
 
 ID = "maskloop_id"
 """The field of a sample that holds our id."""
@@ -23,8 +23,8 @@ SAID = "said"
 """The attribute of a label that remembers what it was called when it was put there."""
 
 LABELS = ("proposals", "human", "before", "rejected", "truth")
-"""The fields that hold labels: what models say, what people say, what they started from, what they threw out, and
-what a simulation knows."""
+"""The fields that hold labels: what models say where no person has spoken, what people say, what they started from,
+what they threw out, and what a simulation knows. So each object that can be judged is there once."""
 
 FIGURES: Mapping[str, type] = {
     "uncertainty": float,
@@ -41,7 +41,7 @@ FIGURES: Mapping[str, type] = {
 def fields_of(row: ReviewRow, fo: Any) -> dict[str, Any]:
     """Every field but the tags, by name; `fo` is the package. A measure's part is `uncertainty_NAME`."""
     spoken = [instance for instance in row.merged if instance.origin.kind is not OriginKind.MODEL]
-    by_models = {instance.id: instance for instance in (*row.merged, *row.machine)}
+    by_models = {instance.id: instance for instance in (*row.machine, *row.merged)}
     shown = {
         "proposals": [one for one in by_models.values() if one.origin.kind is OriginKind.MODEL],
         "human": [instance for instance in spoken if instance.state is not State.REJECTED],
@@ -51,11 +51,6 @@ def fields_of(row: ReviewRow, fo: Any) -> dict[str, Any]:
     labels = {name: _detections(instances, row, fo) for name, instances in shown.items()}
     labels["before"] = _before(shown["human"], row.sample.size_hw, fo)
     return {**labels, **_figures(row, shown["human"])}
-
-
-def human_ids(row: ReviewRow) -> list[str]:
-    """The instances of which a person or a label file has spoken."""
-    return [instance.id for instance in row.merged if instance.origin.kind is not OriginKind.MODEL]
 
 
 def _figures(row: ReviewRow, human: Iterable[Instance]) -> dict[str, Any]:
@@ -113,11 +108,11 @@ def _place(mask: Mask | None) -> dict[str, Any] | None:
 
 
 def _before(human: Iterable[Instance], size_hw: SizeHW, fo: Any) -> Any:
-    """What people started from, where it is not what they left."""
+    """What people started from."""
     found = []
     for instance in human:
         before = instance.before
-        if before is not None and before.mask is not None and before.mask != instance.mask:
+        if before is not None and before.mask is not None:
             facts = {INSTANCE: instance.id, "origin": f"{before.origin.kind.value} {before.origin.name}"}
             place = _place(before.mask) or {"bounding_box": relative(instance.box, size_hw)}
             found.append(fo.Detection(label=before.label, **place, **facts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pipeline.ports import Verdict
 
@@ -30,15 +30,11 @@ class TaggedLabel:
 
 @dataclass(frozen=True)
 class TaggedSample:
-    """One sample of the App, with those of its labels that people have tagged or changed.
-
-    `human_ids` are all instances of which a person has spoken in the dataset.
-    """
+    """One sample of the App, with those of its labels that people have tagged or changed."""
 
     sample_id: str
     tags: tuple[str, ...]
     labels: tuple[TaggedLabel, ...]
-    human_ids: frozenset[str] = field(default_factory=frozenset)
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,7 @@ def verdicts(sample: TaggedSample, classes: Sequence[str], author: str) -> Itera
         yield Ignored(tag, wrong) if wrong else Verdict(sample.sample_id, tag, author)
     for label in sample.labels:
         for tag, bad in _sorted((*label.tags, *relabelled(label.label, label.said)), classes):
-            wrong = bad or _misplaced(tag, label, sample)
+            wrong = bad or _misplaced(tag, label)
             yield Ignored(tag, wrong) if wrong else Verdict(sample.sample_id, tag, author, label.instance_id)
 
 
@@ -91,9 +87,7 @@ def _wrong(tag: str, classes: Sequence[str]) -> str:
     return "" if label in classes else f"{label!r} is no class ({', '.join(classes)})"
 
 
-def _misplaced(tag: str, label: TaggedLabel, sample: TaggedSample) -> str:
+def _misplaced(tag: str, label: TaggedLabel) -> str:
     if label.field not in FIELDS or not label.instance_id:
         return f"labels of {label.field!r} are only there to be looked at"
-    if label.field == "proposals" and label.instance_id in sample.human_ids:
-        return "a person has spoken of this object: tag what came of it, in 'human' or 'rejected'"
     return "only a whole sample can be held out" if tag == "hold-out" else ""

@@ -56,8 +56,7 @@ def _fill(name: str, project: str, rows: str, brain: str) -> Iterator[dict[str, 
 def _tags(name: str) -> Iterator[dict[str, Any]]:
     from connectors.fiftyone.datasets import tagged
 
-    for sample in tagged(name):
-        yield {**asdict(sample), "human_ids": sorted(sample.human_ids)}
+    return map(asdict, tagged(name))
 
 
 _VERBS: Mapping[str, Callable[..., Iterator[dict[str, Any]]]] = {"fill": _fill, "tags": _tags}

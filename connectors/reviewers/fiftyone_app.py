@@ -183,4 +183,4 @@ def _slug(project: str) -> str:
 
 def _tagged(answer: Mapping[str, Any]) -> TaggedSample:
     labels = tuple(TaggedLabel(**{**label, "tags": tuple(label["tags"])}) for label in answer["labels"])
-    return TaggedSample(answer["sample_id"], tuple(answer["tags"]), labels, frozenset(answer["human_ids"]))
+    return TaggedSample(answer["sample_id"], tuple(answer["tags"]), labels)

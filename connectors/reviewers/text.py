@@ -15,6 +15,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from connectors.work_folder import atomic_write
+from pipeline.domain.records import State
 from pipeline.errors import BadFormat
 from pipeline.ports import Resources, Reviewer, ReviewRow, Verdict
 
@@ -95,7 +96,7 @@ class _Text:
 
 
 def _facts(row: ReviewRow) -> list[object]:
-    shown = row.merged or row.machine
+    shown = [instance for instance in row.merged or row.machine if instance.state is not State.REJECTED]
     labels = Counter(instance.label for instance in shown)
     summary = ", ".join(f"{count} {label}" for label, count in sorted(labels.items()))
     doubt = f"{row.uncertainty.value:.4f}" if row.uncertainty is not None else ""
