@@ -90,14 +90,16 @@ def write_tasks(images: Iterable[Exported], classes: Sequence[str]) -> dict[str,
     config = labeling_config(classes)
     tags = read_config(config)
     tasks = []
-    for image in images:
+    for number, image in enumerate(images, start=1):
         proposed = [item for item in image.instances if item.state is State.PROPOSED]
         verified = [item for item in image.instances if item.state not in (State.PROPOSED, State.REJECTED)]
         regions = [Region(item.id, item.label, "brush", item.mask) for item in verified]
         rows = [row for region in regions for row in region_rows(region, tags)]
-        task: dict[str, Any] = {"data": {tags.value: f"/data/local-files/?d={quote(image.file_name)}"}}
+        data = {tags.value: f"/data/local-files/?d={quote(image.file_name)}"}
+        # Label Studio gives numbers of its own; its converter wants some to be there.
+        task: dict[str, Any] = {"id": number, "data": data}
         if verified or not proposed:
-            task["annotations"] = [{"result": rows}]
+            task["annotations"] = [{"id": number, "result": rows}]
         if proposed:
             task["predictions"] = [prediction(proposed, tags, model_version="maskloop")]
         tasks.append(task)
