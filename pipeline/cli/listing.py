@@ -1,17 +1,24 @@
-"""`pipeline list`: which peers, measures and selectors there are; a workspace's models and quarantine."""
+"""`pipeline list`: which peers, measures and selectors there are; a workspace's models, versions and quarantine."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.cli.common import as_json, json_option, short
+from pipeline.cli.words import many
+
+if TYPE_CHECKING:
+    from pipeline.store.workspace import Workspace
 
 __all__ = ["list_"]
 
+_Listed = tuple[list[dict[str, object]], list[str]]
+"""The rows as JSON, and as lines for people."""
 IN_THE_HOUSE = ("measures", "selectors")
-OF_A_WORKSPACE = ("quarantine", "models")
+OF_A_WORKSPACE = ("quarantine", "models", "versions")
 DOORS = {
     "detectors": "detector",
     "segmenters": "segmenter",
@@ -22,7 +29,7 @@ DOORS = {
 }
 
 
-@click.command(name="list", short_help="List peers, measures, selectors; models, quarantine.")
+@click.command(name="list", short_help="List peers; models, dataset versions, quarantine.")
 @click.argument(
     "what", type=click.Choice([*DOORS, *IN_THE_HOUSE, *OF_A_WORKSPACE]), required=False, metavar="[WHAT]"
 )
@@ -37,7 +44,8 @@ def list_(what: str | None, config: Path | None, workspace: Path | None, json_: 
     """List every family of peers, or one of them, each peer with what it lacks here.
 
     WHAT is detectors, segmenters, annotators, trainers, executors, reviewers, measures or selectors. With a
-    CONFIG it can be that workspace's quarantine (what was set aside, and why) or models (* is the champion).
+    CONFIG it can be that workspace's quarantine (what was set aside, and why), models (* is the champion) or
+    versions of the dataset (* is the head).
     """
     if what is not None and what in OF_A_WORKSPACE:
         if config is None:
@@ -76,23 +84,48 @@ def _rows(family: str) -> list[dict[str, str]]:
 def _workspace_rows(what: str, config: Path, workspace: Path | None, *, json_: bool) -> None:
     from pipeline.wiring import open_house
 
-    rows: list[dict[str, object]]
     _, opened, _ = open_house(config, workspace=workspace, create=False)
-    if what == "quarantine":
-        rows = [{"path": str(row.path), "reason": row.reason} for row in opened.ledger.samples.quarantined()]
-        lines = [f"{short(str(row['path']))}: {row['reason']}" for row in rows]
-    else:
-        champion = opened.ledger.pointers.get("champion")
-        models = opened.ledger.models.all()
-        rows = [
-            {
-                "id": model.id,
-                "weights": str(model.weights),
-                "sha256": model.sha256,
-                "trained_on": str(model.trained_on),
-                "champion": model.id == champion,
-            }
-            for model in models
-        ]
-        lines = [f"{'*' if model.id == champion else ' '} {model.id}  {short(model.weights)}" for model in models]
+    rows, lines = {"quarantine": _quarantine, "models": _models, "versions": _versions}[what](opened)
     click.echo(as_json({what: rows}) if json_ else "\n".join(lines) or "none")
+
+
+def _quarantine(opened: Workspace) -> _Listed:
+    found = opened.ledger.samples.quarantined()
+    rows: list[dict[str, object]] = [{"path": str(row.path), "reason": row.reason} for row in found]
+    return rows, [f"{short(row.path)}: {row.reason}" for row in found]
+
+
+def _models(opened: Workspace) -> _Listed:
+    champion = opened.ledger.pointers.get("champion")
+    models = opened.ledger.models.all()
+    rows: list[dict[str, object]] = [
+        {
+            "id": model.id,
+            "weights": str(model.weights),
+            "sha256": model.sha256,
+            "trained_on": str(model.trained_on),
+            "champion": model.id == champion,
+        }
+        for model in models
+    ]
+    return rows, [f"{'*' if model.id == champion else ' '} {model.id}  {short(model.weights)}" for model in models]
+
+
+def _versions(opened: Workspace) -> _Listed:
+    """One for each round; a round without news repeats the one before."""
+    versions = opened.ledger.versions
+    head, made_by = versions.head(), versions.made_by()
+    rows: list[dict[str, object]] = []
+    lines = []
+    for number, version in versions.by_round().items():
+        config, code = made_by[number]
+        is_head = head is not None and version.id == head.id
+        row = {"round": number, "id": version.id, "parent": version.parent, "counts": dict(version.counts)}
+        folder = opened.dataset_folder(version.id)
+        rows.append(row | {"config": config, "code": code, "head": is_head, "folder": folder.is_dir()})
+        images = sum(count for name, count in version.counts.items() if name.startswith("split/"))
+        objects = sum(count for name, count in version.counts.items() if name.startswith("class/"))
+        told = f"{many(images, 'image')}, {many(objects, 'object')}"
+        where = short(folder) if folder.is_dir() else "folder freed"
+        lines.append(f"{'*' if is_head else ' '} @{number}  {version.id[:12]}  {told}  {where}")
+    return rows, lines

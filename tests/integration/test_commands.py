@@ -200,6 +200,22 @@ def test_list_models(finished: Path) -> None:
     assert all(row["id"] in pipeline("list", "models", TINY, *place).stdout for row in rows)
 
 
+def test_list_versions(finished: Path) -> None:
+    place = ("--workspace", finished)
+    first, second = json_of(pipeline("list", "versions", TINY, *place, "--json"))["versions"]
+    assert (first["round"], second["round"]) == (1, 2)
+    assert (first["parent"], second["parent"]) == (None, first["id"])
+    assert (first["head"], second["head"]) == (False, True)
+    assert first["config"] == second["config"] != ""
+    assert first["code"].startswith("maskloop ")
+    assert second["counts"]["split/train"] > first["counts"]["split/train"]
+    assert pipeline("gc", TINY, *place, "--keep", "1").exit_code == 0
+    lines = pipeline("list", "versions", TINY, *place).stdout.splitlines()
+    assert lines[0].startswith(f"  @1  {first['id'][:12]}  ")
+    assert lines[0].endswith("folder freed")
+    assert lines[1].startswith(f"* @2  {second['id'][:12]}  ")
+
+
 def test_list_quarantine(tmp_path: Path) -> None:
     pool = tmp_path / "pool"
     pool.mkdir()
