@@ -26,6 +26,7 @@ from pipeline.stages.propose import ProposeSettings
 from pipeline.stages.score import ScoreSettings
 from pipeline.stages.segment import SegmentSettings
 from pipeline.stages.select import SelectSettings
+from pipeline.stages.train import TrainSettings
 
 __all__ = [
     "Config",
@@ -129,6 +130,7 @@ class Config(BaseModel):
     score: ScoreSettings = ScoreSettings()
     select: SelectSettings
     merge: MergeSettings = MergeSettings()
+    train: TrainSettings = TrainSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
 
 

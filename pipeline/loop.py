@@ -47,7 +47,7 @@ from pipeline.stages.score import score
 from pipeline.stages.segment import segment
 from pipeline.stages.select import select
 from pipeline.stages.submit import submit
-from pipeline.stages.train import train
+from pipeline.stages.train import repeats_of, train
 from pipeline.store.atomic import atomic_write
 from pipeline.store.workspace import Workspace
 
@@ -321,15 +321,21 @@ class Loop:
         version = str(merged["version"])
         if not merged["counts"].get("split/train"):
             raise ConfigError("no train image has labels yet: there is nothing to learn from", key="ingest.split")
-        self._refuse_leaks(self._entries(version))
+        entries = self._entries(version)
+        self._refuse_leaks(entries)
         trainer, seed = self._peers.trainer, self._config.seed + number
-        name = fingerprint("train", version, trainer.name, base.sha256 if base else None, seed)
+        parent = self._ledger.versions.of_round(number - 1) if self._config.train.replay < 1 else None
+        earlier = self._entries(parent.id) if parent is not None else []
+        repeats = repeats_of(entries, earlier, self._config.train, seed)
+        seen = [repeats] if repeats else []
+        name = fingerprint("train", version, trainer.name, base.sha256 if base else None, seed, *seen)
         trained = train(
             folder_of(self._workspace, number, emit=self._emit),
             base,
             trainer,
             work=self._workspace.work(f"train/round-{number}-{name[:12]}"),
             seed=seed,
+            repeats=repeats,
             emit=self._emit,
         )
         kept = self._workspace.models / f"{trained.id}{trained.weights.suffix}"

@@ -12,11 +12,13 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from connectors.repeats import repeated
 from connectors.work_folder import atomic_write, claim, finished, read_json, write_result
 from pipeline.domain.rounds import ModelRef
 from pipeline.errors import BadFormat
@@ -59,6 +61,7 @@ class DryRun:
         work: Path,
         seed: int,
         on_epoch: Callable[[Epoch], None],
+        repeats: Mapping[str, int] = MappingProxyType({}),
     ) -> ModelRef:
         """As the port says. Raises BadFormat for a folder without a usable data.yaml."""
         plan = {
@@ -67,11 +70,12 @@ class DryRun:
             "base": base.sha256 if base is not None else None,
             "seed": seed,
         }
-        claim(work, plan, backend="dry_run")
+        claim(work, {**plan, **({"repeats": dict(repeats)} if repeats else {})}, backend="dry_run")
         if (model := finished(work)) is not None:
             return model
         classes, labels = _describe(dataset)
-        instances = sum(_rows(path) for path in sorted(labels.rglob("*.txt")))
+        seen = repeated(sorted(labels.rglob("*.txt")), repeats)
+        instances = sum(_rows(path) * times for path, times in seen)
         skill = self._settings.best_skill * instances / (instances + self._settings.halfway)
         self._epochs(work, skill, on_epoch)
         row = {"skill": skill, "classes": list(classes), "instances": instances, **plan}

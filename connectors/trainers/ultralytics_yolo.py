@@ -11,6 +11,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -125,14 +126,16 @@ class UltralyticsTrainer:
         work: Path,
         seed: int,
         on_epoch: Callable[[Epoch], None],
+        repeats: Mapping[str, int] = MappingProxyType({}),
     ) -> ModelRef:
         """As the port says. Raises BackendError; WeightsUnavailable for a start that is no segmentation model."""
-        claim(work, self._plan(dataset, base, seed), backend=_NAME)
+        claim(work, self._plan(dataset, base, seed, repeats), backend=_NAME)
         if (model := finished(work)) is not None:
             return model
         load("trainers.ultralytics_yolo")
         with translated(_NAME, "train"):
-            names = self._train(dataset, base, work, seed, on_epoch)
+            data, names = make_view(dataset, work / "view", repeats)
+            self._train(data, base, work, seed, on_epoch)
             model = self._publish(work, names, dataset.name)
         write_result(work, model)
         remove_checkpoints(work)
@@ -140,7 +143,7 @@ class UltralyticsTrainer:
             shutil.rmtree(work / folder, ignore_errors=True)
         return model
 
-    def _plan(self, dataset: Path, base: ModelRef | None, seed: int) -> dict[str, Any]:
+    def _plan(self, dataset: Path, base: ModelRef | None, seed: int, repeats: Mapping[str, int]) -> dict[str, Any]:
         """What makes two trainings the same: everything that the result depends on."""
         return {
             "trainer": _NAME,
@@ -148,16 +151,16 @@ class UltralyticsTrainer:
             "base": base.sha256 if base is not None else None,
             "seed": seed,
             "settings": self._settings.model_dump(exclude=_PLACE_OF_WORK),
+            **({"repeats": dict(repeats)} if repeats else {}),
         }
 
     def _train(
-        self, dataset: Path, base: ModelRef | None, work: Path, seed: int, on_epoch: Callable[[Epoch], None]
-    ) -> tuple[str, ...]:
-        """Do the epochs that no checkpoint has; the class names."""
-        data, names = make_view(dataset, work / "view")
+        self, data: Path, base: ModelRef | None, work: Path, seed: int, on_epoch: Callable[[Epoch], None]
+    ) -> None:
+        """Do the epochs that no checkpoint has."""
         resumed = newest_checkpoint(work)
         if resumed is not None and resumed[1] >= self._settings.epochs:
-            return names
+            return
         overrides = {
             "data": str(data),
             "save_dir": str(work / "run"),
@@ -173,7 +176,6 @@ class UltralyticsTrainer:
             overrides |= {"model": str(self._start(base).path), "seed": seed, **self._arguments()}
         images = sum(1 for _ in (work / "view" / "images").rglob("*.*"))
         run(overrides, work, images, on_epoch)
-        return names
 
     def _start(self, base: ModelRef | None) -> Weights:
         if base is not None:

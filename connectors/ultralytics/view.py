@@ -9,27 +9,33 @@ belong to the evaluation.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import yaml
 
+from connectors.repeats import named, repeated
 from pipeline.errors import BackendRejected, BadFormat
 
 __all__ = ["make_view"]
 
 
-def make_view(dataset: Path, folder: Path) -> tuple[Path, tuple[str, ...]]:
+def make_view(
+    dataset: Path, folder: Path, repeats: Mapping[str, int] = MappingProxyType({})
+) -> tuple[Path, tuple[str, ...]]:
     """Link the training split of the YOLO-seg folder `dataset` into `folder`; returns the view's data.yaml, and
-    the class names in their order.
+    the class names in their order. An image is there as often as `repeats` says of its sample id, usually once.
 
     Raises BadFormat for a data.yaml without `names` and `train`, BackendRejected where there is nothing to train
     on. Nothing else of the data.yaml is passed on: it may name scripts to download with, which would be run.
     """
     names, train = _read(dataset / "data.yaml")
-    images = sorted(path for path in (dataset / train).rglob("*") if path.is_file())
+    there = sorted(path for path in (dataset / train).rglob("*") if path.is_file())
     labels_root = Path(*("labels" if part == "images" else part for part in train.parts))
-    labels = sorted((dataset / labels_root).rglob("*.txt"))
-    if not images or not any(path.stat().st_size for path in labels):
+    images = list(repeated(there, repeats))
+    labels = list(repeated(sorted((dataset / labels_root).rglob("*.txt")), repeats))
+    if not images or not any(path.stat().st_size for path, _ in labels):
         what = "image" if not images else "labelled object"
         raise BackendRejected(
             f"{dataset} has no {what} in its training split; label some first",
@@ -45,11 +51,12 @@ def make_view(dataset: Path, folder: Path) -> tuple[Path, tuple[str, ...]]:
     return path, names
 
 
-def _link(paths: list[Path], source: Path, target: Path) -> None:
-    for path in paths:
+def _link(paths: list[tuple[Path, int]], source: Path, target: Path) -> None:
+    for path, times in paths:
         link = target / path.relative_to(source)
         link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(path.resolve())
+        for number in range(1, times + 1):
+            named(link, number).symlink_to(path.resolve())
 
 
 def _read(path: Path) -> tuple[tuple[str, ...], Path]:

@@ -9,8 +9,9 @@ import pkgutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -92,9 +93,11 @@ def train(kind: str, weights: Path, dataset: Path, tmp_path: Path) -> Train:
         base: ModelRef | None = None,
         seed: int = 1,
         on_epoch: Callable[[Epoch], None] = lambda _: None,
+        repeats: Mapping[str, int] = MappingProxyType({}),
     ) -> ModelRef:
         folder = tmp_path / work
-        return trainer_of(kind, weights, folder).train(dataset, base, work=folder, seed=seed, on_epoch=on_epoch)
+        trainer = trainer_of(kind, weights, folder)
+        return trainer.train(dataset, base, work=folder, seed=seed, on_epoch=on_epoch, repeats=repeats)
 
     return train_
 
@@ -170,6 +173,26 @@ def test_a_work_folder_belongs_to_one_training(train: Train) -> None:
     train(seed=1)
     with pytest.raises(BackendRejected, match="seed"):
         train(seed=2)
+
+
+def test_images_are_seen_as_often_as_is_asked_for(train: Train, dataset: Path) -> None:
+    """Samples are known by their ids; files are called by the first 16 digits."""
+    ids = {number: f"{number}" * 64 for number in range(1, 8)}
+    for kind_, suffix in (("images", "jpg"), ("labels", "txt")):
+        for number, sample_id in ids.items():
+            path = dataset / kind_ / "train" / f"{number}.{suffix}"
+            path.rename(path.with_stem(sample_id[:16]))
+    once = train(work="once")
+    assert train(work="same", repeats={ids[1]: 1}).sha256 == once.sha256
+    without = train(work="without", repeats={ids[1]: 0, ids[2]: 0})
+    twice = train(work="twice", repeats={ids[1]: 2})
+    assert len({once.sha256, without.sha256, twice.sha256}) == 3
+    with pytest.raises(BackendRejected, match="repeats"):
+        train(work="twice", repeats={ids[1]: 3})
+    for path in (dataset / "labels" / "train").glob("[12]*"):
+        path.unlink()
+        next((dataset / "images" / "train").glob(f"{path.stem}.*")).unlink()
+    assert train(work="fewer").sha256 == without.sha256, "left out is as if it were not there"
 
 
 def test_what_it_makes_can_be_detected_with(kind: str, train: Train, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -161,3 +162,21 @@ def test_a_run_asks_the_new_champion_from_the_next_propose_on(workspace: Path) -
     assert row is not None
     assert row.previous == second
     assert told(workspace)["models"][2]["base"] == second
+
+
+def test_what_trains_is_configuration(tmp_path: Path) -> None:
+    """Without replay, the second round's training sees what the first one did not know."""
+    for name, replay in (("all", "1"), ("new", "0")):
+        answer = pipeline(
+            "run", TINY, "--workspace", tmp_path / name, "--set", f"train.replay={replay}", "--set", "seed=3"
+        )
+        assert answer.exit_code == 0, answer.stderr
+    everything, news = (
+        json_of(pipeline("models", TINY, "--workspace", tmp_path / name, "--json")) for name in ("all", "new")
+    )
+    instances = [
+        [json.loads(Path(row["weights"]).read_text())["instances"] for row in side["models"]]
+        for side in (everything, news)
+    ]
+    assert instances[0][0] == instances[1][0]
+    assert instances[0][1] == instances[0][0] + instances[1][1]

@@ -29,6 +29,20 @@ def test_only_the_training_split_is_shown(dataset: Path, tmp_path: Path) -> None
     assert described == {"train": "images/train", "val": "images/train", "names": ["disc", "square"]}
 
 
+def test_images_appear_as_often_as_is_asked_for(dataset: Path, tmp_path: Path) -> None:
+    make_view(dataset, tmp_path / "view", {"1": 3, "2": 0, "nobody": 5})
+    shown = {file.relative_to(tmp_path / "view").as_posix() for file in (tmp_path / "view").rglob("*.*")}
+    stems = ("0", "1", "1--2", "1--3", "3")
+    assert shown == {
+        "data.yaml",
+        *(f"images/train/{stem}.jpg" for stem in stems),
+        *(f"labels/train/{stem}.txt" for stem in stems),
+    }
+    for kind, suffix in (("images", "jpg"), ("labels", "txt")):
+        copy = tmp_path / "view" / kind / "train" / f"1--3.{suffix}"
+        assert copy.read_bytes() == (dataset / kind / "train" / f"1.{suffix}").read_bytes()
+
+
 def test_what_is_written_there_stays_there(dataset: Path, tmp_path: Path) -> None:
     before = tree_of(dataset)
     make_view(dataset, tmp_path / "view")
