@@ -20,13 +20,19 @@ _BAND_BITS = 16
 _AT_ONCE = 1 << 20
 """Candidates in memory at a time, but for those of one single query."""
 
+_FEW = 1 << 16
+"""Pairs that are faster looked at than looked up."""
+
 _Hashes = npt.NDArray[np.uint64]
 _Numbers = npt.NDArray[np.int64]
 
 
 def near_pairs(queries: _Hashes, known: _Hashes, bits: int) -> Iterator[tuple[_Numbers, _Numbers]]:
     """Every pair (i of queries, j of known) whose hashes differ in at most `bits` bits, once, in many parts."""
-    if not len(queries) or not len(known):
+    if len(queries) * len(known) <= _FEW:
+        apart = np.bitwise_count(queries[:, None] ^ known[None])
+        rows, columns = np.nonzero(apart <= bits)
+        yield rows, columns
         return
     radius = bits // _BANDS
     for band in range(_BANDS):

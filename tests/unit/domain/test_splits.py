@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from pathlib import PurePath
 
 import pytest
 
-from pipeline.domain.splits import FirstByHash, assign_split, unit_hash
+from pipeline.domain.splits import FirstByHash, assign_split, group_key, unit_hash
 
 IDS = [f"sample-{number}" for number in range(20_000)]
 
@@ -45,3 +46,27 @@ def test_none_wanted_lets_all_pass() -> None:
     first: FirstByHash[str] = FirstByHash(0, "")
     assert first.offer("a", "value") == "value"
     assert list(first.kept()) == []
+
+
+@pytest.mark.parametrize(
+    ("by", "path", "expected"),
+    [
+        ("image", "a/b.jpg", ""),
+        ("folder", "a/b/c.jpg", "root/a/b"),
+        ("folder", "c.jpg", "root/."),
+        ("video", "day/clip_000123.jpg", "root/day/clip"),
+        ("video", "clip-7.png", "root/./clip"),
+        ("video", "clip12 frame0007.png", "root/./clip12 frame"),
+        ("video", "day/000123.jpg", "root/day/"),
+        ("video", "portrait.jpg", ""),
+    ],
+)
+def test_the_group_that_a_path_says(by: str, path: str, expected: str) -> None:
+    assert group_key("root", PurePath(path), by) == expected
+
+
+def test_the_group_that_a_pattern_finds() -> None:
+    path = PurePath("ward-3/patient_07/scan_001.png")
+    assert group_key("root", path, "pattern", r"patient_\d+") == "patient_07"
+    assert group_key("root", path, "pattern", r"ward-(\d)/patient_(\d+)") == "3/07"
+    assert group_key("root", path, "pattern", r"horse_\d+") == ""
