@@ -17,16 +17,18 @@ from PIL import Image as Pillow
 from playwright.sync_api import Page
 
 from pipeline.domain.mask import Mask
+from pipeline.domain.records import Origin, OriginKind
 from pipeline.scenes import DEMO, make_scenes
 from tests.integration.commands import TINY, json_of, pipeline
 from tests.integration.label_studio.browser import CHROMIUM, browser_page
+from tests.integration.test_people import LATER, answered, opened
 
 pytestmark = pytest.mark.skipif(
     not CHROMIUM.exists(), reason="there is no /usr/bin/chromium: install the package chromium"
 )
 
 HOSTILE = "<script>alert(1)</script>&\"'"
-"""A class and the project bear this name."""
+"""A class, a person and the project bear this name."""
 FILE = "<img src=x onerror=alert(2)>&\"'-{}.png"
 
 _WIDTHS = "() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
@@ -77,6 +79,11 @@ def _project(folder: Path) -> Path:
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = _project(tmp_path_factory.mktemp("hostile"))
     assert pipeline("run", config).exit_code == 0
+    with opened(config.parent / "workspace") as workspace:
+        said = answered(workspace)
+        stranger = Origin(OriginKind.HUMAN, HOSTILE)
+        workspace.ledger.annotations.append(replace(said, instances=(), origin=stranger, created_at=LATER))
+    assert pipeline("run", config, "--set", "rounds=3").exit_code == 0
     return Path(json_of(pipeline("report", config, "--json"))["report"])
 
 
@@ -162,6 +169,8 @@ def test_hostile_names_are_shown_as_they_are(told: tuple[Page, list[str]]) -> No
     assert page.inner_text("h1") == HOSTILE
     assert HOSTILE in page.inner_text("#asked .legend")
     assert HOSTILE in page.inner_text("#people .bars >> nth=1")
+    assert HOSTILE in page.inner_text("#people dl.facts")
     assert HOSTILE in page.inner_text("#data table")
+    assert HOSTILE in page.inner_text("#data dl.facts"), "whom others do not agree with"
     assert FILE.format("torn") in page.inner_text("#set-aside")
     assert heard == []
