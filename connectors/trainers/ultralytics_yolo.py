@@ -2,12 +2,14 @@
 
 No validation, plot, integration or download takes place, and the dataset folder is not written to. The result is
 the exponential moving average of the weights after the last epoch. Every epoch leaves a checkpoint; an
-interrupted training goes on after the last whole one.
+interrupted training goes on after the last whole one. Where memory runs out it goes on with half the batch, once.
 """
 
 from __future__ import annotations
 
+import gc
 import hashlib
+import logging
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from connectors.ultralytics.checkpoints import newest_checkpoint, publish, remove_checkpoints
-from connectors.ultralytics.faults import translated
+from connectors.ultralytics.faults import out_of_memory, translated
 from connectors.ultralytics.runtime import load, pick_device
 from connectors.ultralytics.training import run
 from connectors.ultralytics.view import make_view
@@ -47,6 +49,8 @@ _OURS = frozenset({
 
 _PLACE_OF_WORK = {"device", "workers", "cache"}
 """Settings that may differ between a training and its resumption."""
+
+logger = logging.getLogger(__name__)
 
 
 class Settings(BaseModel):
@@ -157,10 +161,43 @@ class UltralyticsTrainer:
     def _train(
         self, data: Path, base: ModelRef | None, work: Path, seed: int, on_epoch: Callable[[Epoch], None]
     ) -> None:
-        """Do the epochs that no checkpoint has."""
-        resumed = newest_checkpoint(work)
-        if resumed is not None and resumed[1] >= self._settings.epochs:
-            return
+        """Do the epochs that no checkpoint has; where memory runs out, once more with half the batch."""
+        batch = self._settings.batch
+        problem = self._ran_out(data, base, work, seed, on_epoch)
+        if problem is not None and batch > 1:
+            logger.warning("%s; trained once more, from the last whole epoch, with batch %d", problem, batch // 2)
+            gc.collect()  # the failed run's network is held by cycles
+            problem = self._ran_out(data, base, work, seed, on_epoch, batch=batch // 2)
+        if problem is not None:
+            raise BackendRejected(
+                f"{problem}, even with batch {max(1, batch // 2)}: lower imgsz or batch, or train on another device",
+                backend=_NAME,
+                operation="train",
+            )
+
+    def _ran_out(
+        self,
+        data: Path,
+        base: ModelRef | None,
+        work: Path,
+        seed: int,
+        on_epoch: Callable[[Epoch], None],
+        **more: int,
+    ) -> str | None:
+        """Train on from the newest checkpoint; what was said if memory ran out, else None."""
+        overrides = self._overrides(data, base, work, seed)
+        if overrides is None:
+            return None
+        try:
+            run({**overrides, **more}, work, sum(1 for _ in (work / "view" / "images").rglob("*.*")), on_epoch)
+        except (RuntimeError, MemoryError) as exc:
+            if not out_of_memory(exc):
+                raise
+            return " ".join(str(exc).split()) or "out of memory"
+        return None
+
+    def _overrides(self, data: Path, base: ModelRef | None, work: Path, seed: int) -> dict[str, Any] | None:
+        """The arguments of a run that does what no checkpoint has; None if nothing is left to do."""
         overrides = {
             "data": str(data),
             "save_dir": str(work / "run"),
@@ -170,12 +207,12 @@ class UltralyticsTrainer:
             "val": False,
             "plots": False,
         }
-        if resumed is not None:
-            overrides |= {"model": str(resumed[0]), "resume": str(resumed[0])}
-        else:
-            overrides |= {"model": str(self._start(base).path), "seed": seed, **self._arguments()}
-        images = sum(1 for _ in (work / "view" / "images").rglob("*.*"))
-        run(overrides, work, images, on_epoch)
+        resumed = newest_checkpoint(work)
+        if resumed is None:
+            return overrides | {"model": str(self._start(base).path), "seed": seed, **self._arguments()}
+        if resumed[1] >= self._settings.epochs:
+            return None
+        return overrides | {"model": str(resumed[0]), "resume": str(resumed[0])}
 
     def _start(self, base: ModelRef | None) -> Weights:
         if base is not None:

@@ -14,6 +14,8 @@ from pipeline.ports import Epoch
 
 __all__ = ["run"]
 
+_ITS_MOST_RETRIES = 3
+
 logger = logging.getLogger(__name__)
 
 
@@ -81,6 +83,12 @@ def _trainer_class() -> Any:
             if mode == "val":
                 return self.train_loader
             return super().get_dataloader(dataset_path, batch_size, rank, mode)
+
+        def _model_train(self) -> None:
+            """At the start of every epoch. Where memory runs out Ultralytics would go on with ever smaller batches, in
+            the first epoch only; instead it fails, and is called again (see the trainer)."""
+            super()._model_train()
+            self._oom_retries = _ITS_MOST_RETRIES
 
         def validate(self) -> tuple[dict[str, float], None]:
             """Without this, the last epoch would be validated even with `val=False`."""

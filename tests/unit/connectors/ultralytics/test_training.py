@@ -126,6 +126,73 @@ def test_a_loss_that_is_no_number(weights: Path, dataset: Path, tmp_path: Path) 
     assert newest_checkpoint(tmp_path / "work") is None
 
 
+def narrow(monkeypatch: pytest.MonkeyPatch, *, room: int, from_epoch: int = 1) -> list[int]:
+    """From an epoch on the device has no more room than for so many images at once; the batches that were tried."""
+    from ultralytics.models.yolo.segment import SegmentationTrainer
+
+    tried: list[int] = []
+    prepared = SegmentationTrainer.preprocess_batch
+
+    def preprocess(self: Any, batch: Any) -> Any:
+        size = int(batch["img"].shape[0])
+        tried.append(size)
+        if size > room and self.epoch + 1 >= from_epoch:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return prepared(self, batch)
+
+    monkeypatch.setattr(SegmentationTrainer, "preprocess_batch", preprocess)
+    return tried
+
+
+def test_memory_that_runs_out_is_met_with_half_the_batch(
+    weights: Path,
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tried = narrow(monkeypatch, room=2)
+    with caplog.at_level(logging.WARNING):
+        assert train(weights, dataset, tmp_path / "work") == [1, 2, 3, 4]
+    assert "once more, from the last whole epoch, with batch 2" in caplog.text
+    assert tried == [4, *[2] * 16]
+    assert (tmp_path / "work" / "result.json").exists()
+
+
+def test_memory_that_runs_out_later_costs_no_whole_epoch(
+    weights: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = narrow(monkeypatch, room=2, from_epoch=3)
+    assert train(weights, dataset, tmp_path / "work") == [1, 2, 3, 4]
+    assert tried == [4] * 5 + [2] * 8
+
+
+@pytest.mark.parametrize(("batch", "tried_"), [(4, [4, 2]), (1, [1])])
+def test_memory_that_runs_out_twice_is_told_with_a_remedy(
+    weights: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int, tried_: list[int]
+) -> None:
+    tried = narrow(monkeypatch, room=0)
+    with pytest.raises(BackendRejected, match=r"CUDA out of memory.*, even with batch \d: lower imgsz or batch"):
+        train(weights, dataset, tmp_path / "work", batch=batch)
+    assert tried == tried_
+    assert not (tmp_path / "work" / "result.json").exists()
+
+
+def test_another_failure_is_not_tried_again(
+    weights: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def run(*_: object) -> None:
+        tried.append(1)
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(ultralytics_yolo, "run", run)
+    with pytest.raises(BackendRejected, match="shapes do not match"):
+        train(weights, dataset, tmp_path / "work")
+    assert tried == [1]
+
+
 def test_a_detect_model_cannot_be_trained_to_segment(dataset: Path, tmp_path: Path) -> None:
     detect = write_weights(tmp_path / "detect.pt", head="Detect")
     with pytest.raises(WeightsUnavailable, match="segmentation model"):
