@@ -14,6 +14,7 @@ from connectors.ultralytics.runtime import load
 from pipeline.domain.mask import Mask
 from pipeline.formats.labels import imported
 from pipeline.formats.round_trip import read_back, yolo_round_trip, yolo_round_trip_in_training
+from pipeline.formats.seams import one_ring
 from pipeline.formats.yolo import data_yaml, label_rows
 
 HARD = ("rings", "c", "parts", "thin", "twins", "border", "tiny")
@@ -63,7 +64,8 @@ def test_it_is_that_of_the_dataset_that_trains(name: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", HARD)
 def test_in_training_it_is_that_of_the_loaders_own_functions(name: str, tmp_path: Path) -> None:
-    masks, size_hw = masks_of(name), (493, 640)
+    # A ring of a thousand vertices would bring the others in its image to more points than they get alone.
+    masks, size_hw = [mask for mask in masks_of(name) if len(one_ring(mask)) < 999], (493, 640)
     instances = dataset_of(masks, tmp_path, 640).get_image_and_label(0)["instances"]
     from ultralytics.data.utils import polygons2masks
 
