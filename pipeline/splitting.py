@@ -1,6 +1,4 @@
-"""What keeps splits where they are: what every image looks like, no training on what is held out, and a word when
-their settings change.
-"""
+"""What keeps splits where they are: the looks of every image, no training on held-out ones, changed settings told."""
 
 from __future__ import annotations
 

@@ -44,6 +44,8 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Place:
+    """Where an image belongs, for good."""
+
     split: Split
     group: str
 
