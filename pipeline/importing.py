@@ -128,9 +128,9 @@ class _Read:
 
 
 def _take(found: Found, source: LabelSource, pool: _Pool, read: _Read, renaming: Renaming) -> None:
-    sample = pool.sample(found.image)
+    name, sample = f"{found.image.name:.80}", pool.sample(found.image)
     if isinstance(sample, str):
-        read.problems.append(f"{found.image.name}: {sample}")
+        read.problems.append(f"{name}: {sample}")
         return
     read.uses[sample.id] += 1
     try:
@@ -138,7 +138,7 @@ def _take(found: Found, source: LabelSource, pool: _Pool, read: _Read, renaming:
     except DataError as exc:
         labels = Labels((), (LabelProblem(source.path, None, exc.reason),))
     for problem in labels.problems:
-        (read.problems if problem.lost else read.notes).append(f"{found.image.name}: {problem}")
+        (read.problems if problem.lost else read.notes).append(f"{name}: {problem}")
     if labels.complete:
         read.labels.update(instance.label for instance in labels.instances)
         read.instances[sample.id] = _renamed(labels.instances, renaming)
@@ -194,7 +194,9 @@ class _Pool:
             if known is not None:
                 return known
             return self._by_file(image) if there else self._by_word(image)
-        except (OSError, ValueError) as exc:  # unreadable, or a name that no file can have
+        except OSError as exc:
+            return f"its file cannot be read: {exc.strerror or exc}"
+        except ValueError as exc:  # a name that no file can have
             return f"its file cannot be read: {exc}"
 
     def _by_file(self, image: Path) -> Sample | str:

@@ -25,6 +25,9 @@ from pipeline.formats.yolo import YoloLabels
 
 __all__ = ["find_yolo"]
 
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 2  # a few lines of YAML aliases can mean more than can ever be printed
+
 
 @dataclass(frozen=True)
 class _Part:
@@ -86,7 +89,7 @@ def _names(value: Any, path: Path) -> Mapping[int, str]:
     if not isinstance(table, dict) or not table:
         raise BadFormat("'names' must be a list of class names, or a mapping from index to name", path=path)
     if not all(isinstance(index, int) and isinstance(name, str | int) for index, name in table.items()):
-        raise BadFormat(f"'names' must map whole numbers to names, not {reprlib.repr(table)}", path=path)
+        raise BadFormat(f"'names' must map whole numbers to names, not {_SHORT.repr(table)}", path=path)
     names = {index: str(name) for index, name in table.items()}
     if len(set(names.values())) != len(names):
         raise BadFormat("'names' holds a class name twice", path=path)
@@ -96,13 +99,13 @@ def _names(value: Any, path: Path) -> Mapping[int, str]:
 def _roots(value: Any, path: Path) -> list[Path]:
     """Where relative folders may start: the key `path`, often another machine's, then the file's own folder."""
     if value is not None and not isinstance(value, str):
-        raise BadFormat(f"'path' must be a folder, not {reprlib.repr(value)}", path=path)
+        raise BadFormat(f"'path' must be a folder, not {_SHORT.repr(value)}", path=path)
     return [path.parent / value, path.parent] if value else [path.parent]
 
 
 def _resolved(value: Any, roots: Sequence[Path], path: Path, key: str) -> Path:
     if not isinstance(value, str):
-        raise BadFormat(f"{key!r} must name folders or list files, not {reprlib.repr(value)}", path=path)
+        raise BadFormat(f"{key!r} must name folders or list files, not {_SHORT.repr(value)}", path=path)
     # A widespread exporter writes '../train/images' for a folder beside the file.
     places = [root / name for root in roots for name in (value, value.removeprefix("../"))]
     found = _first(*places)

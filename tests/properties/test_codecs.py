@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -10,13 +11,15 @@ import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from pycocotools import mask as coco_mask
 from scipy import ndimage
 
 from pipeline.domain.contours import trace
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Instance
-from pipeline.formats.coco import CocoLabels
-from pipeline.formats.labels import imported
+from pipeline.formats.coco import CocoLabels, coco_bytes
+from pipeline.formats.labels import LabelledImage, imported
+from pipeline.formats.planes import planes_of
 from pipeline.formats.seams import one_ring
 from pipeline.formats.yolo import label_rows, parse_rows
 
@@ -132,6 +135,24 @@ def test_coco_run_lengths_are_exact_both_ways(bitmap: Bitmap) -> None:
     row = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": segmentation}
     (back,) = CocoLabels(SOURCE, (row,), {1: "cat"}, mask.size_hw).read(mask.size_hw, "key").instances
     assert back.mask == mask
+
+
+@given(bitmaps.filter(lambda bitmap: bool(bitmap.any())))
+def test_coco_polygons_are_exact_with_holes_and_parts(bitmap: Bitmap) -> None:
+    """Filled by pycocotools itself, from the numbers as they stand in the file."""
+    mask = Mask.from_bitmap(bitmap)
+    file = coco_bytes([LabelledImage("x.png", mask.size_hw, None, (instance(mask),))], ["cat"], "polygons")
+    (row,) = json.loads(file)["annotations"]
+    filled = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(row["segmentation"], *mask.size_hw)))
+    assert np.array_equal(filled > 0, bitmap)
+
+
+@given(st.lists(noise.map(lambda bitmap: np.resize(bitmap, (9, 11))), max_size=6))
+def test_instance_maps_are_exact_whatever_overlaps(bitmaps: list[Bitmap]) -> None:
+    masks = [Mask.from_bitmap(bitmap) for bitmap in bitmaps if bitmap.any()]
+    planes, places = planes_of([instance(mask) for mask in masks], (9, 11))
+    found = [Mask.from_bitmap(planes[plane - 1] == value) for plane, value in places]
+    assert found == masks
 
 
 @given(

@@ -14,7 +14,7 @@ from pipeline.domain.geometry import Box
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Instance
 from pipeline.errors import DataError
-from pipeline.formats.coco import coco_bytes, find_coco
+from pipeline.formats.coco import Segmentation, coco_bytes, find_coco
 from pipeline.formats.labels import Found, LabelledImage, Labels, imported
 
 
@@ -103,9 +103,10 @@ def test_what_is_written_is_read_back_exactly(tmp_path: Path) -> None:
     assert second.labels.read((8, 8), "key") == Labels((), ())
 
 
-def test_the_reference_reader_agrees(tmp_path: Path) -> None:
+@pytest.mark.parametrize("segmentation", ["rle", "polygons"])
+def test_the_reference_reader_agrees(segmentation: Segmentation, tmp_path: Path) -> None:
     path = tmp_path / "annotations.json"
-    path.write_bytes(coco_bytes(labelled(), ["cat", "dog"]))
+    path.write_bytes(coco_bytes(labelled(), ["cat", "dog"], segmentation))
     reference = COCO(str(path))
     row = reference.loadAnns([1])[0]
     mask = labelled()[0].instances[0].mask
