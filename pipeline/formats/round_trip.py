@@ -15,11 +15,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.domain.contours import Ring
 from pipeline.domain.dataset import DatasetEntry
 from pipeline.domain.geometry import SizeHW
 from pipeline.domain.mask import Bitmap, Mask
 from pipeline.domain.records import Instance
-from pipeline.formats.yolo import ring_fields
+from pipeline.formats.seams import one_ring, ring_around
+from pipeline.formats.yolo import DECIMALS
 
 __all__ = ["FLOOR", "Lossy", "read_back", "under_floor", "yolo_round_trip", "yolo_round_trip_in_training"]
 
@@ -67,7 +69,7 @@ def yolo_round_trip_in_training(mask: Mask, *, side: int = 640, ratio: int = 4) 
     if not mask.area_px:
         return 1.0
     height, width = _training_size(mask.size_hw, side)
-    drawn = _filled(_vertices(mask, (height, width)), (0, 0), (height, width))
+    drawn = _filled(_vertices(one_ring(mask), mask.size_hw, (height, width)), (0, 0), (height, width))
     true = cv2.resize(mask.bitmap().astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
     small = max(1, width // ratio), max(1, height // ratio)
     after, before = (cv2.resize(image, small) > 0 for image in (drawn, true))
@@ -93,7 +95,7 @@ def _cut_out(mask: Mask) -> tuple[int, int, Bitmap, Bitmap]:
     if not crop.size:
         return 0, 0, crop, crop
     height, width = mask.size_hw
-    vertices = _vertices(mask, mask.size_hw)
+    vertices = _vertices(ring_around(corner, crop), mask.size_hw, mask.size_hw)
     left, top = np.minimum(corner, vertices.min(axis=0)).astype(int).tolist()
     right, bottom = np.maximum(corner + crop.shape[::-1], vertices.max(axis=0) + 1).astype(int).tolist()
     size_hw = min(bottom, height) - top, min(right, width) - left
@@ -103,10 +105,11 @@ def _cut_out(mask: Mask) -> tuple[int, int, Bitmap, Bitmap]:
     return left, top, before, _filled(vertices, (left, top), size_hw) > 0
 
 
-def _vertices(mask: Mask, size_hw: SizeHW) -> _Floats:
-    """`float32 (n, 2)`: the row's text as the loader reads it, in pixels of an image that was scaled to `size_hw`."""
-    ring = np.array(ring_fields(mask), dtype=np.float32).reshape(-1, 2)
-    return _resampled(ring) * np.array(size_hw[::-1], dtype=np.float32)
+def _vertices(ring: Ring, size_hw: SizeHW, scaled_hw: SizeHW) -> _Floats:
+    """`float32 (n, 2)`: the row of a ring as the loader reads it, in pixels of an image that was scaled."""
+    # The text has six decimals; to write it and read it again takes as long as all the rest.
+    row = np.round(ring / size_hw[::-1], DECIMALS).astype(np.float32)
+    return _resampled(row) * np.array(scaled_hw[::-1], dtype=np.float32)
 
 
 def _filled(vertices: _Floats, corner: tuple[int, int], size_hw: SizeHW) -> npt.NDArray[np.uint8]:

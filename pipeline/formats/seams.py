@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.domain.contours import Ring, trace
-from pipeline.domain.mask import Mask
+from pipeline.domain.mask import Bitmap, Mask
 
-__all__ = ["INSET_PX", "one_ring"]
+__all__ = ["INSET_PX", "one_ring", "ring_around"]
 
 INSET_PX = 0.35
 """How far inside its pixels' edges a ring runs.
@@ -43,11 +43,15 @@ def one_ring(mask: Mask) -> Ring:
 
     `Mask.from_polygons([one_ring(mask)], mask.size_hw)` is the mask. Equal masks give equal rings.
     """
-    top_left, crop = mask.crop()
+    return ring_around(*mask.crop())
+
+
+def ring_around(corner: npt.NDArray[np.float64], crop: Bitmap) -> Ring:
+    """`one_ring` of a mask that is cut out already: see `Mask.crop`."""
     # Rings that met at a corner would cross each other once they are drawn in; 4-connected ones never meet.
     outline = trace(crop, connectivity=4)
     rings = [_inset(edge) for edge in (*outline.outer, *outline.holes)]
-    return (_spanned(rings) if rings else np.zeros((0, 2))) + top_left
+    return (_spanned(rings) if rings else np.zeros((0, 2))) + corner
 
 
 def _spanned(rings: list[Ring]) -> Ring:
@@ -55,6 +59,8 @@ def _spanned(rings: list[Ring]) -> Ring:
 
     Each seam is the shortest to any ring that is still apart, so it crosses no other: in a part it stays in the part.
     """
+    if len(rings) == 1:
+        return rings[0]
     edges, vertices = _Edges.of(rings), np.concatenate(rings)
     owner = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
     length, origin = np.full(len(owner), _FAR), np.zeros(len(owner), dtype=np.int64)
