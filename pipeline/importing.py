@@ -7,14 +7,15 @@ Everything is read before anything is written, and all of it is written at once.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from pipeline.domain.records import Annotation, Instance, Origin, OriginKind, Sample
+from pipeline.domain.records import Annotation, Instance, Origin, OriginKind, Sample, State
 from pipeline.errors import BadFormat, ConfigError, DataError
 from pipeline.events import Emit, silent
 from pipeline.files import file_sha256
@@ -28,8 +29,10 @@ from pipeline.formats.tasks import ReadTasks, find_tasks
 from pipeline.formats.yolo_layout import find_yolo
 from pipeline.store.ledger import Ledger
 
-__all__ = ["Imported", "Renaming", "find_labels", "import_labels"]
+__all__ = ["Imported", "Renaming", "find_labels", "import_labels", "proposed_beside"]
 
+_PROPOSED = f'"state":"{State.PROPOSED.value}"'.encode()
+"""As a line of manifest.jsonl has it; in a name, the quotation marks would be escaped."""
 _ID = re.compile(r"[0-9a-f]{16,64}")
 
 
@@ -79,6 +82,25 @@ def find_labels(
             raise ConfigError(f"no format is called {kind!r}", key="--format")
 
 
+def proposed_beside(path: Path) -> frozenset[str]:
+    """The samples of which manifest.jsonl, as exports put it beside labels, says that models proposed some objects.
+
+    A format may not tell who made a mask: their labels are no person's word. Raises BadFormat for a damaged manifest.
+    """
+    folder = path if path.is_dir() else path.parent
+    manifest = (folder.parent if folder.name == "annotations" else folder) / "manifest.jsonl"
+    if not manifest.is_file():
+        return frozenset()
+    found = set()
+    for number, line in enumerate(manifest.read_bytes().splitlines(), start=1):
+        if _PROPOSED in line:
+            try:
+                found.add(str(json.loads(line)["sample"]))
+            except (ValueError, KeyError, TypeError, RecursionError) as exc:
+                raise BadFormat(f"not a manifest row: {exc}", path=manifest, line=number) from exc
+    return frozenset(found)
+
+
 def import_labels(
     found: Iterable[Found | LabelProblem],
     ledger: Ledger,
@@ -87,20 +109,24 @@ def import_labels(
     source: str,
     renaming: Renaming,
     at: datetime,
+    proposed: Collection[str] = (),
     emit: Emit = silent,
 ) -> Imported:
     """Read all labels, then append them as imported revisions whose origin is `source`; the caller holds the lock.
 
+    Labels of the samples in `proposed` are a model's, and no labels.
+
     An image of which a label cannot be read keeps what it had: what is missing would teach that nothing is there.
     Raises ConfigError for labels whose class the project does not have, with all their names.
     """
-    pool, read = _Pool(ledger), _Read()
-    for one in found:
+    pool, read, listed = _Pool(ledger), _Read(renaming, proposed), list(found)
+    emit("import.started", total=len(listed))
+    for one in listed:
         if isinstance(one, LabelProblem):
             (read.problems if one.lost else read.notes).append(str(one))
         elif one.labels is not None:
-            _take(one, one.labels, pool, read, renaming)
-            emit("import.batch", done=1)
+            read.take(one, one.labels, pool)
+        emit("import.batch", done=1)
     read.notes += _unused(renaming, read.labels)
     _check_classes(read.labels, classes, renaming)
     twice = {sample_id for sample_id, count in read.uses.items() if count > 1}
@@ -120,28 +146,32 @@ def import_labels(
 class _Read:
     """What was read, before anything is written."""
 
+    renaming: Renaming
+    proposed: Collection[str]
     instances: dict[str, tuple[Instance, ...]] = field(default_factory=dict)
     uses: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-
-def _take(found: Found, source: LabelSource, pool: _Pool, read: _Read, renaming: Renaming) -> None:
-    name, sample = f"{found.image.name:.80}", pool.sample(found.image)
-    if isinstance(sample, str):
-        read.problems.append(f"{name}: {sample}")
-        return
-    read.uses[sample.id] += 1
-    try:
-        labels = source.read(sample.size_hw, sample.id)
-    except DataError as exc:
-        labels = Labels((), (LabelProblem(source.path, None, exc.reason),))
-    for problem in labels.problems:
-        (read.problems if problem.lost else read.notes).append(f"{name}: {problem}")
-    if labels.complete:
-        read.labels.update(instance.label for instance in labels.instances)
-        read.instances[sample.id] = _renamed(labels.instances, renaming)
+    def take(self, found: Found, source: LabelSource, pool: _Pool) -> None:
+        name, sample = f"{found.image.name:.80}", pool.sample(found.image)
+        if isinstance(sample, str):
+            self.problems.append(f"{name}: {sample}")
+            return
+        if sample.id in self.proposed:
+            self.problems.append(f"{name}: some of its objects are a model's proposals, and no labels")
+            return
+        self.uses[sample.id] += 1
+        try:
+            labels = source.read(sample.size_hw, sample.id)
+        except DataError as exc:
+            labels = Labels((), (LabelProblem(source.path, None, exc.reason),))
+        for problem in labels.problems:
+            (self.problems if problem.lost else self.notes).append(f"{name}: {problem}")
+        if labels.complete:
+            self.labels.update(instance.label for instance in labels.instances)
+            self.instances[sample.id] = _renamed(labels.instances, self.renaming)
 
 
 def _renamed(instances: Sequence[Instance], renaming: Renaming) -> tuple[Instance, ...]:

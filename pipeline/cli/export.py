@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.formats.coco import Segmentation
     from pipeline.formats.round_trip import Lossy
 
-__all__ = ["export"]
+__all__ = ["export", "writer"]
 
 _LISTED = 10
 """Of the masks under the floor, in the command's own words; the sheet and --json have them all."""
@@ -87,7 +87,7 @@ def export(
     _check_free(out, sheet)
     classes, entries = parse_manifest(opened.blobs.read(chosen))
     paths = {sample.id: sample.path for sample in opened.ledger.samples.all()}
-    write = _writer(format_, cast("Segmentation", segmentation))
+    write = writer(format_, cast("Segmentation", segmentation))
     with Progress(sys.stderr) as progress:
         emit = broadcast(progress)
         emit("export.started", total=len(entries))
@@ -114,7 +114,7 @@ def _check_free(*places: Path) -> None:
             raise ConfigError(f"{place} exists already; nothing is overwritten", key="--out")
 
 
-def _writer(format_: str, segmentation: Segmentation) -> Callable[..., None]:
+def writer(format_: str, segmentation: Segmentation) -> Callable[..., None]:
     """The export of a format, called with entries, classes, a sample's path and the folder to fill."""
     from pipeline.stages import export as stage
 

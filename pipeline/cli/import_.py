@@ -54,7 +54,8 @@ def import_(
     An image is known by its content, or else by its name, if exactly one has it; what is ambiguous or unknown is
     told, and never guessed. The labels become a new revision of each image: people's word still beats them, and they
     enter the next dataset version. An image with a label that cannot be read keeps what it had. Importing the same
-    file again changes nothing. Predictions in a Label Studio file stay predictions.
+    file again changes nothing. What a model proposed stays a proposal: predictions in a Label Studio file are left
+    out, and so are images of which manifest.jsonl, or the file itself, says that some of their masks are proposals.
     """
     from pipeline.cli.progress import Progress
     from pipeline.events import broadcast
@@ -84,7 +85,7 @@ def _imported(
     renaming: Renaming,
     emit: Emit,
 ) -> Imported:
-    from pipeline.importing import find_labels, import_labels
+    from pipeline.importing import find_labels, import_labels, proposed_beside
     from pipeline.loop import Loop
     from pipeline.stages.ingest import SourceSettings
     from pipeline.wiring import label_studio_files
@@ -95,7 +96,6 @@ def _imported(
         taking = settings.ingest.model_copy(update={"sources": sources})
         Loop(settings.model_copy(update={"ingest": taking}), opened, house, emit=emit).take_in()
     below = images.absolute() if images is not None else None
-    emit("import.started", total=0)
     return import_labels(
         find_labels(format_, path.absolute(), below, classes, label_studio_files().read_tasks),
         opened.ledger,
@@ -103,6 +103,7 @@ def _imported(
         source=path.absolute().name,
         renaming=renaming,
         at=opened.now(),
+        proposed=proposed_beside(path),
         emit=emit,
     )
 

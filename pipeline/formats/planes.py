@@ -24,7 +24,7 @@ import numpy.typing as npt
 from pipeline.domain.dataset import instance_row
 from pipeline.domain.geometry import SizeHW
 from pipeline.domain.mask import Mask
-from pipeline.domain.records import Instance, Split
+from pipeline.domain.records import Instance, Split, State
 from pipeline.errors import BadFormat, DataError
 from pipeline.formats.labels import SPLIT_NAMES, Found, LabelProblem, Labels, imported, read_text
 
@@ -161,6 +161,8 @@ def _is_name(value: Any) -> bool:
 def _place(row: Any, planes: int) -> tuple[str, tuple[int, int]]:
     if not isinstance(row, dict) or not isinstance(row.get("label"), str) or not row["label"]:
         raise DataError("it has no label")
+    if row.get("state") == State.PROPOSED.value:
+        raise DataError("a model's proposal is no label")
     plane, value = row.get("plane"), row.get("value")
     if not _is_whole(plane, planes) or not _is_whole(value, _MOST):
         raise DataError(f"plane {plane!r:.40} and value {value!r:.40} are no place on the {planes} planes")

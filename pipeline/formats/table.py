@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.domain.dataset import DatasetEntry
 from pipeline.domain.geometry import Box, SizeHW
 from pipeline.domain.mask import Mask
-from pipeline.domain.records import Instance
+from pipeline.domain.records import Instance, State
 from pipeline.errors import BadFormat, DataError
 from pipeline.formats.labels import SPLIT_NAMES, Found, LabelProblem, Labels, imported
 
@@ -55,7 +55,7 @@ COLUMNS: Mapping[str, str] = {
 
 _GROUP = 65_536
 _SIDES = ("x1", "y1", "x2", "y2")
-_FOR_LABELS = ("sample", "file_name", "split", "height", "width", "instance", "label", *_SIDES, "counts")
+_FOR_LABELS = ("sample", "file_name", "split", "height", "width", "instance", "label", "state", *_SIDES, "counts")
 
 Condition = tuple[str, str, Any]
 """A column, one of == != < <= > >= "in" "not in", and a value."""
@@ -122,6 +122,8 @@ class TableLabels:
             if row["instance"] is None:
                 continue
             try:
+                if row["state"] == State.PROPOSED.value:
+                    raise DataError("a model's proposal is no label")
                 box, mask = _shape(row, size_hw)
                 label = row["label"]
                 if not isinstance(label, str):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline.cli.export import writer
 from pipeline.domain.dataset import parse_manifest
 from pipeline.domain.mask import Mask
-from pipeline.domain.records import Annotation, OriginKind
+from pipeline.domain.records import Annotation, Origin, OriginKind, State
 from pipeline.formats.losses import LOSSES
 from pipeline.wiring import open_house
 from tests.integration.commands import TINY, json_of, pipeline
@@ -259,6 +261,27 @@ def test_people_still_beat_what_is_imported(finished: Path, tmp_path: Path) -> N
     for entry in after:
         for mask in by_people.get(entry.sample_id, []):
             assert mask in [item.mask for item in entry.instances]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_what_a_model_proposed_never_becomes_a_label(
+    kind: str, finished: Path, fresh: Path, tmp_path: Path
+) -> None:
+    """On no way out of a workspace and into another, whatever the format forgets."""
+    _, opened, _ = open_house(TINY, workspace=finished, create=False)
+    classes, entries = parse_manifest(opened.blobs.read(opened.ledger.versions.all()[-1].id))
+    first = next(entry for entry in entries if entry.instances)
+    guess = replace(first.instances[0], origin=Origin(OriginKind.MODEL, "m"), state=State.PROPOSED)
+    guessed = replace(first, instances=(guess, *first.instances[1:]))
+    paths = {sample.id: sample.path for sample in opened.ledger.samples.all()}
+    (tmp_path / "out").mkdir()
+    writer(kind, "rle")([guessed], classes, paths.__getitem__, tmp_path / "out")
+    before = imported(fresh)
+    place = ("--workspace", fresh, "--format", kind)
+    result = pipeline("import", TINY, tmp_path / "out", *place)
+    assert result.exit_code == 1
+    assert "proposal" in result.stdout
+    assert imported(fresh) == before
 
 
 # --- export ---------------------------------------------------------------------------------------------------
