@@ -39,6 +39,7 @@ __all__ = [
     "Epoch",
     "Escalating",
     "Executor",
+    "Exporting",
     "NoAnswer",
     "Resources",
     "ReviewRow",
@@ -234,6 +235,18 @@ class Trainer(Protocol):
         """Train on a YOLO-seg folder. What an interrupted call left in `work` is resumed.
 
         `repeats` says how often an epoch sees the train image of a sample id: 0 leaves it out, once is usual.
+        """
+        ...
+
+
+@runtime_checkable
+class Exporting(Protocol):
+    """A trainer whose models can be written for other engines."""
+
+    def export(self, model: ModelRef, format_: str, folder: Path) -> Path:
+        """Write a model as "onnx" or "openvino" into `folder`; the file or folder that was made there.
+
+        Raises ConfigError for a format that is not written, MissingExtra for a package that is not there.
         """
         ...
 

@@ -24,6 +24,7 @@ from connectors.ultralytics.runtime import load, pick_device
 from connectors.ultralytics.training import run
 from connectors.ultralytics.view import make_view
 from connectors.ultralytics.weights import Weights, read_model, weights_by_name, weights_of
+from connectors.ultralytics.writing import write_model
 from connectors.work_folder import claim, finished, write_result
 from pipeline.domain.rounds import ModelRef
 from pipeline.errors import BackendRejected, ConfigError, WeightsUnavailable
@@ -146,6 +147,10 @@ class UltralyticsTrainer:
         for folder in ("view", "run"):
             shutil.rmtree(work / folder, ignore_errors=True)
         return model
+
+    def export(self, model: ModelRef, format_: str, folder: Path) -> Path:
+        """As the port says. Raises BackendRejected too, and WeightsUnavailable for a file that is not what it was."""
+        return write_model(model, format_, folder, self._settings.imgsz)
 
     def _plan(self, dataset: Path, base: ModelRef | None, seed: int, repeats: Mapping[str, int]) -> dict[str, Any]:
         """What makes two trainings the same: everything that the result depends on."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipeline.store.promotions import Promotion
     from pipeline.store.workspace import Workspace
 
-__all__ = ["models", "promote", "rollback"]
+__all__ = ["check_weights", "model_named", "models", "promote", "rollback", "summary"]
 
 START = "start"
 COLUMNS = ("", "model", "round", "trained on", "from", "mAP50-95", "95 % interval", "decision")
@@ -33,7 +33,7 @@ def models(config: Path, overrides: tuple[str, ...], workspace: Path | None, jso
     from pipeline.wiring import open_house
 
     _, opened, _ = open_house(config, overrides, workspace=workspace, create=False)
-    told = _summary(opened)
+    told = summary(opened)
     if json_:
         click.echo(as_json(told))
         return
@@ -90,11 +90,11 @@ def _decide(
         number = max((row.round for row in opened.ledger.rounds.all()), default=0)
         if wanted is None:
             before = promotions.before()
-            _check(opened, before)
+            check_weights(opened, before)
             row = promotions.roll_back(number, by=by, reason=reason)
         else:
-            model = _chosen(opened, wanted)
-            _check(opened, model)
+            model = model_named(opened, wanted)
+            check_weights(opened, model)
             row = promotions.promote(model, number, by=by, reason=reason)
     if json_:
         click.echo(as_json(_decision(row)))
@@ -102,7 +102,7 @@ def _decide(
         click.echo(f"the champion is {row.model_id or 'the starting weights'} (was {_named(row.previous)})")
 
 
-def _chosen(opened: Workspace, wanted: str) -> str | None:
+def model_named(opened: Workspace, wanted: str) -> str | None:
     """The one model whose id starts so; None for the starting weights. Raises ConfigError."""
     from pipeline.errors import ConfigError
 
@@ -116,7 +116,7 @@ def _chosen(opened: Workspace, wanted: str) -> str | None:
     return found[0]
 
 
-def _check(opened: Workspace, name: str | None) -> None:
+def check_weights(opened: Workspace, name: str | None) -> None:
     """A champion's weights are what the ledger says. Raises WeightsUnavailable."""
     from pipeline.errors import WeightsUnavailable
     from pipeline.files import file_sha256
@@ -141,7 +141,7 @@ def _person() -> str:
         return f"user {os.getuid()}"
 
 
-def _summary(opened: Workspace) -> dict[str, Any]:
+def summary(opened: Workspace) -> dict[str, Any]:
     """The JSON of `pipeline models`."""
     ledger = opened.ledger
     champion, decisions = ledger.promotions.champion(), ledger.promotions.all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -180,3 +181,46 @@ def test_what_trains_is_configuration(tmp_path: Path) -> None:
     ]
     assert instances[0][0] == instances[1][0]
     assert instances[0][1] == instances[0][0] + instances[1][1]
+
+
+def test_weights_are_written_with_a_card(finished: Path, tmp_path: Path) -> None:
+    found = told(finished)
+    first, second = found["models"]
+    out = tmp_path / "out"
+    card = json_of(pipeline("export-model", TINY, "--workspace", finished, "--out", out, "--json"))
+    assert json.loads((out / "card.json").read_text()) == {name: card[name] for name in card if name != "folder"}
+    assert (card["model"], card["champion"], card["round"], card["base"]) == (second["id"], True, 2, first["id"])
+    assert card["classes"] == ["coin", "ring", "leaf", "star"]
+    assert card["dataset_version"] == second["trained_on"]
+    assert card["figures"] == second["figures"]
+    written = out / card["file"]
+    assert written.read_bytes() == Path(second["weights"]).read_bytes()
+    assert card["sha256"] == {card["file"]: hashlib.sha256(written.read_bytes()).hexdigest()}
+    assert card["trained_weights_sha256"] == card["sha256"][card["file"]]
+    again = pipeline("export-model", TINY, first["id"], "--workspace", finished, "--out", out)
+    assert (again.exit_code, "exists already" in again.stderr) == (2, True)
+    other = pipeline("export-model", TINY, first["id"], "--workspace", finished, "--out", tmp_path / "other")
+    assert first["id"] in other.stdout
+
+
+def test_a_format_that_the_trainer_does_not_write_leaves_nothing(finished: Path, tmp_path: Path) -> None:
+    answer = pipeline("export-model", TINY, "--workspace", finished, "--format", "onnx", "--out", tmp_path / "out")
+    assert (answer.exit_code, "as they were trained only" in answer.stderr) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_starting_weights_are_not_written(workspace: Path, tmp_path: Path) -> None:
+    assert pipeline("promote", TINY, "start", "--workspace", workspace, *WHY).exit_code == 0
+    answer = pipeline("export-model", TINY, "--workspace", workspace, "--out", tmp_path / "out")
+    assert (answer.exit_code, "no model of this workspace" in answer.stderr) == (2, True)
+
+
+def test_a_collapsed_model_is_never_promoted(tmp_path: Path) -> None:
+    answer = pipeline(
+        "run", TINY, "--workspace", tmp_path / "w", "--set", "trainer.best_skill=0.01", "--set", "rounds=1"
+    )
+    assert answer.exit_code == 0, answer.stderr
+    found = told(tmp_path / "w")
+    assert found["champion"] == "start"
+    (row,) = found["decisions"]
+    assert (row["decision"], row["reason"].startswith("collapsed: ")) == ("kept", True)
