@@ -50,11 +50,14 @@ def review(
     from pipeline.events import silent
     from pipeline.reviewing import Desk
     from pipeline.shelf import Shelf
-    from pipeline.wiring import open_house
+    from pipeline.wiring import load_config, open_house
 
     if round_ is not None and version is not None:
         raise click.UsageError("--round and --version are two ways of choosing: give one of them")
-    told = (*overrides, *([f"reviewer.port={port}"] if port is not None else []))
+    told = list(overrides)
+    if port is not None:
+        kind = load_config(config, overrides, workspace=workspace).reviewer.kind
+        told += [f"reviewer.kind={kind}", f"reviewer.port={port}"]
     settings, opened, house = open_house(config, told, workspace=workspace, create=False)
     shelf = Shelf(opened, lambda: house.executor, house.read_image, batch=settings.propose.batch, emit=silent)
     desk = Desk(settings, opened, shelf, house.reviewer)

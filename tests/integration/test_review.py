@@ -1,0 +1,183 @@
+"""`pipeline review` with the table as reviewer: what is shown, and what comes of the verdicts."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.cli.review import _tunnel
+from pipeline.domain.dataset import parse_manifest
+from pipeline.domain.records import OriginKind, State
+from pipeline.store.workspace import Workspace
+from pipeline.wiring import open_house
+from tests.integration.commands import TINY, json_of, pipeline
+
+
+@pytest.fixture(scope="module")
+def begun_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("begun") / "workspace"
+    result = pipeline("run", TINY, "--workspace", root, "--set", "rounds=1")
+    assert result.exit_code == 0, result.output
+    return root
+
+
+@pytest.fixture
+def begun(begun_once: Path, tmp_path: Path) -> Path:
+    """A copy of a workspace with one finished round, and most of the pool unasked."""
+    copy = tmp_path / "workspace"
+    shutil.copytree(begun_once, copy)
+    return copy
+
+
+def review(workspace: Path, *more: str) -> dict[str, Any]:
+    result = pipeline("review", TINY, "--workspace", workspace, "--json", *more)
+    assert result.exit_code == 0, result.output
+    return json_of(result)
+
+
+def opened(workspace: Path) -> Workspace:
+    return open_house(TINY, workspace=workspace)[1]
+
+
+def table(workspace: Path) -> Path:
+    return workspace / "work" / "reviewers-text" / "review.tsv"
+
+
+def rows(workspace: Path) -> list[dict[str, str]]:
+    with table(workspace).open(newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def decide(workspace: Path, verdicts: Mapping[str, str]) -> None:
+    written = rows(workspace)
+    with table(workspace).open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(written[0]), delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows([row | {"verdict": verdicts.get(row["sample_id"], "")} for row in written])
+
+
+def unasked(workspace: Path) -> list[str]:
+    """Train images with proposals of which nobody has spoken."""
+    ledger = opened(workspace).ledger
+    spoken, train = ledger.annotations.spoken_of_ids(), {sample.id for sample in ledger.samples.all("train")}
+    shown = [row["sample_id"] for row in rows(workspace) if int(row["instances"])]
+    return [key for key in shown if key in train and key not in spoken]
+
+
+def test_every_image_is_shown_or_those_of_a_round_or_of_a_version(begun: Path) -> None:
+    ledger = opened(begun).ledger
+    assert review(begun)["images"] == ledger.samples.count() == len(rows(begun))
+    assert review(begun, "--round", "1")["images"] == len(ledger.tasks.of(1))
+    version = ledger.versions.by_round()[1].id
+    entries = parse_manifest(opened(begun).blobs.read(version))[1]
+    assert review(begun, "--version", version[:9])["images"] == len(entries)
+
+
+def test_looking_changes_nothing(begun: Path) -> None:
+    before = [said.revision for said in opened(begun).ledger.annotations.history()]
+    review(begun)
+    assert review(begun, "--pull") == {"decisions": []}
+    assert [said.revision for said in opened(begun).ledger.annotations.history()] == before
+
+
+def test_an_image_is_accepted_and_its_proposals_are_a_persons_word(begun: Path) -> None:
+    review(begun)
+    name = unasked(begun)[0]
+    decide(begun, {name: "accept"})
+    (decision,) = review(begun, "--pull")["decisions"]
+    assert (decision["sample"], decision["decision"], decision["state"]) == (name, "accept", "new")
+    said = list(opened(begun).ledger.annotations.history(name))[-1]
+    assert said.origin.kind is OriginKind.HUMAN
+    assert said.origin.name == "reviewer"
+    assert said.partial
+    assert {item.state for item in said.instances} == {State.ACCEPTED}
+    assert all(item.before is not None and item.before.origin.kind is OriginKind.MODEL for item in said.instances)
+
+
+def test_pulling_twice_changes_nothing(begun: Path) -> None:
+    review(begun)
+    accepted, fixed, held = unasked(begun)[:3]
+    decide(begun, {accepted: "accept", fixed: "fix", held: "hold-out"})
+    assert {row["state"] for row in review(begun, "--pull")["decisions"]} == {"new"}
+    ledger = opened(begun).ledger
+    before = (ledger.decisions.all(), list(ledger.annotations.history()), ledger.requests.waiting())
+    assert {row["state"] for row in review(begun, "--pull")["decisions"]} == {"known"}
+    ledger = opened(begun).ledger
+    assert (ledger.decisions.all(), list(ledger.annotations.history()), ledger.requests.waiting()) == before
+
+
+def test_opening_again_shows_what_was_decided_and_the_same_verdicts_stay_known(begun: Path) -> None:
+    review(begun)
+    name = unasked(begun)[0]
+    decide(begun, {name: "relabel:ring"})
+    review(begun, "--pull")
+    review(begun)
+    (row,) = [row for row in rows(begun) if row["sample_id"] == name]
+    assert (row["verdict"], row["labels"]) == ("relabel:ring", f"{row['instances']} ring")
+    (decision,) = review(begun, "--pull")["decisions"]
+    assert decision["state"] == "known"
+
+
+def test_the_next_round_asks_again_and_leaves_out_what_was_held_out(begun: Path) -> None:
+    review(begun)
+    fixed, accepted = unasked(begun)[:2]
+    held = next(entry.sample_id for entry in _newest(begun) if entry.split == "train")
+    number = 2
+    decide(begun, {fixed: "fix", accepted: "accept", held: "hold-out"})
+    review(begun, "--pull")
+    result = pipeline("run", TINY, "--workspace", begun, "--set", f"rounds={number}")
+    assert result.exit_code == 0, result.output
+    assert fixed in opened(begun).ledger.tasks.of(number)
+    ids = {entry.sample_id for entry in _newest(begun)}
+    assert held not in ids
+    assert {fixed, accepted} <= ids
+
+
+def test_rejecting_every_object_makes_no_negative(begun: Path) -> None:
+    review(begun)
+    doubts = {row["sample_id"]: float(row["uncertainty"] or 0) for row in rows(begun)}
+    rejected = min(unasked(begun), key=doubts.__getitem__)
+    decide(begun, {rejected: "reject"})
+    review(begun, "--pull")
+    result = pipeline("run", TINY, "--workspace", begun, "--set", "rounds=2", "--set", "select.budget.images=1")
+    assert result.exit_code == 0, result.output
+    assert rejected not in opened(begun).ledger.tasks.of(2)
+    assert rejected not in {entry.sample_id for entry in _newest(begun)}
+
+
+def _newest(workspace: Path) -> list[Any]:
+    made = opened(workspace).ledger.versions.by_round()
+    return parse_manifest(opened(workspace).blobs.read(made[max(made)].id))[1]
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--pull"], "nothing was opened"),
+        (["--round", "9"], "nobody was asked anything in round 9"),
+        (["--version", "zz"], "0 dataset versions start with 'zz'"),
+        (["--round", "1", "--version", "ab"], "give one of them"),
+        (["--port", "9"], "unknown key"),
+    ],
+)
+def test_what_cannot_be_shown_is_told(begun: Path, more: list[str], told: str) -> None:
+    result = pipeline("review", TINY, "--workspace", begun, *more)
+    assert result.exit_code == 2
+    assert told in result.output
+
+
+def test_a_verdict_on_what_is_not_there_is_ignored_and_told(begun: Path) -> None:
+    review(begun)
+    with table(begun).open("a") as file:
+        file.write("0" * 64 + "\t\t\t\t\t\taccept\tann\n")
+    result = pipeline("review", TINY, "--workspace", begun, "--pull")
+    assert "ignored: no such image was shown" in result.output
+
+
+def test_the_tunnel_leads_to_the_apps_port() -> None:
+    assert _tunnel("http://127.0.0.1:5199/datasets/a").startswith("ssh -N -L 5199:127.0.0.1:5199 ")
