@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -15,9 +15,11 @@ from pipeline.cli.words import many
 from pipeline.formats.losses import LOSSES
 
 if TYPE_CHECKING:
+    from pipeline.domain.dataset import DatasetEntry
     from pipeline.events import Emit
     from pipeline.formats.coco import Segmentation
     from pipeline.formats.round_trip import Lossy
+    from pipeline.store.workspace import Workspace
 
 __all__ = ["export", "writer"]
 
@@ -73,13 +75,12 @@ def export(
     floor: float,
     json_: bool,
 ) -> None:
+    """Write a dataset version of CONFIG as a folder that other tools read."""
     from pipeline.cli.progress import Progress
-    from pipeline.cli.round_trip_page import page
     from pipeline.cli.versions import version_named
     from pipeline.domain.dataset import parse_manifest
     from pipeline.events import broadcast
-    from pipeline.formats.round_trip import under_floor
-    from pipeline.store.atomic import atomic_folder, atomic_write
+    from pipeline.store.atomic import atomic_folder
     from pipeline.wiring import open_house
 
     _, opened, _ = open_house(config, overrides, workspace=workspace, create=False)
@@ -93,9 +94,7 @@ def export(
         emit("export.started", total=len(entries))
         image_path = _counted(paths.__getitem__, emit)
         atomic_folder(out.absolute(), lambda fresh: write(entries, classes, image_path, fresh))
-    lossy = under_floor(entries, floor) if format_ == "yolo" else []
-    if lossy:
-        atomic_write(sheet.absolute(), page(opened, chosen, lossy, floor).encode())
+    lossy = _lossy(opened, chosen, entries, floor, sheet) if format_ == "yolo" else []
     told = {"version": chosen, "images": len(entries), "format": format_, "folder": str(out)}
     if json_:
         rows = [{"sample": one.sample_id, "instance": one.instance.id, "iou": round(one.iou, 6)} for one in lossy]
@@ -112,6 +111,20 @@ def _check_free(*places: Path) -> None:
     for place in places:
         if place.exists():
             raise ConfigError(f"{place} exists already; nothing is overwritten", key="--out")
+
+
+def _lossy(
+    opened: Workspace, version: str, entries: Sequence[DatasetEntry], floor: float, sheet: Path
+) -> list[Lossy]:
+    """The masks under the floor; if there are any, the sheet that shows them is made."""
+    from pipeline.cli.round_trip_page import page
+    from pipeline.formats.round_trip import under_floor
+    from pipeline.store.atomic import atomic_write
+
+    lossy = under_floor(entries, floor)
+    if lossy:
+        atomic_write(sheet.absolute(), page(opened, version, lossy, floor).encode())
+    return lossy
 
 
 def writer(format_: str, segmentation: Segmentation) -> Callable[..., None]:

@@ -13,7 +13,7 @@ from pipeline.domain.records import Instance
 from pipeline.errors import DataError
 from pipeline.formats.labels import Found, LabelProblem, Labels, imported
 
-__all__ = ["ReadTasks", "TaskFile", "TaskShapes", "find_tasks"]
+__all__ = ["ReadTasks", "TaskFile", "TaskLabels", "TaskShapes", "find_tasks"]
 
 
 class TaskShapes(Protocol):
