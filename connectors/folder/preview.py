@@ -5,13 +5,11 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
-from pipeline.domain.contours import trace
+from pipeline.domain.drawing import Colour, Rings, covered, outline, rings_at, scaled
 from pipeline.domain.geometry import Box, Image
 from pipeline.domain.records import Instance
 
@@ -21,11 +19,7 @@ _SIDE_PX = (800, 1600)
 """The longer side of a preview: small images are enlarged so that names can be read, large ones reduced."""
 _TEXT_PX = 15
 _TINT = 0.25
-_SHIFT = 4
-"""OpenCV draws with this many binary places after the point."""
 _GOLDEN_RATIO = 0.61803398875
-
-_Colour = tuple[int, int, int]
 
 
 def draw_preview(image: Image, instances: Sequence[Instance], classes: Sequence[str]) -> Image:
@@ -35,45 +29,34 @@ def draw_preview(image: Image, instances: Sequence[Instance], classes: Sequence[
     """
     longest = max(image.shape[:2])
     scale = float(np.clip(longest, *_SIDE_PX)) / longest
-    enlarged = cv2.INTER_NEAREST if scale >= 4 else cv2.INTER_CUBIC
-    size_wh = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    canvas = cv2.resize(image, size_wh, interpolation=enlarged if scale > 1 else cv2.INTER_AREA)
+    canvas = scaled(image, scale)
     colours = [_colour(classes.index(instance.label)) for instance in instances]
     pictured = [(_rings(instance, scale), colour) for instance, colour in zip(instances, colours, strict=True)]
-    tinted = canvas.copy()
     for rings, colour in pictured:
-        cv2.fillPoly(tinted, rings, colour, cv2.LINE_AA, _SHIFT)  # even-odd: holes stay clear
-    canvas = cv2.addWeighted(tinted, _TINT, canvas, 1 - _TINT, 0)
+        tint = covered(canvas, rings)[..., None] * _TINT
+        canvas = np.rint(canvas * (1 - tint) + np.array(colour, dtype=np.float32) * tint).astype(np.uint8)
     for rings, colour in pictured:
-        cv2.polylines(canvas, rings, True, (0, 0, 0), 4, cv2.LINE_AA, _SHIFT)
-        cv2.polylines(canvas, rings, True, colour, 2, cv2.LINE_AA, _SHIFT)
-    return _named(np.ascontiguousarray(canvas, dtype=np.uint8), instances, colours, scale)
+        outline(canvas, rings, [((0, 0, 0), 4), (colour, 2)])
+    return _named(canvas, instances, colours, scale)
 
 
-def _colour(index: int) -> _Colour:
+def _colour(index: int) -> Colour:
     """Hues a golden section apart: neighbours differ, however many classes there are."""
     red, green, blue = colorsys.hsv_to_rgb((0.08 + index * _GOLDEN_RATIO) % 1, 0.75, 1.0)
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def _ink(plate: _Colour) -> _Colour:
+def _ink(plate: Colour) -> Colour:
     """Black or white, whichever can be read on the plate (luma of ITU-R BT.601)."""
     return (0, 0, 0) if np.dot(plate, (0.299, 0.587, 0.114)) > 128 else (255, 255, 255)
 
 
-def _rings(instance: Instance, scale: float) -> list[npt.NDArray[np.int32]]:
-    """Outer rings and holes in OpenCV's fixed-point pixels of the scaled image, centres at whole numbers."""
-    if instance.mask is None or instance.mask.area_px == 0:
-        box = instance.box
-        rings = [np.array([[box.x1, box.y1], [box.x2, box.y1], [box.x2, box.y2], [box.x1, box.y2]])]
-    else:
-        top_left, crop = instance.mask.crop()
-        outline = trace(crop)
-        rings = [ring + top_left for ring in (*outline.outer, *outline.holes)]
-    return [np.rint((ring * scale - 0.5) * 2**_SHIFT).astype(np.int32) for ring in rings]
+def _rings(instance: Instance, scale: float) -> Rings:
+    mask = instance.mask
+    return rings_at(mask if mask is not None and mask.area_px else instance.box, scale)
 
 
-def _named(canvas: Image, instances: Sequence[Instance], colours: Sequence[_Colour], scale: float) -> Image:
+def _named(canvas: Image, instances: Sequence[Instance], colours: Sequence[Colour], scale: float) -> Image:
     """Names and confidences on small plates above the objects, inside the picture."""
     picture = Pillow.fromarray(canvas)
     pen = ImageDraw.Draw(picture)

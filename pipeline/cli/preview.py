@@ -7,8 +7,9 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
+from pipeline.domain.drawing import covered, outline, rings_at, scaled
 from pipeline.domain.geometry import Image
-from pipeline.domain.mask import Bitmap, Mask
+from pipeline.domain.mask import Mask
 from pipeline.domain.prompts import Prompt
 
 __all__ = ["picture"]
@@ -27,7 +28,7 @@ def picture(image: Image, mask: Mask, prompt: Prompt, caption: str) -> Image:
     are green with a plus, points off it red with a minus; `caption` stands in a strip below."""
     longest = max(image.shape[:2])
     scale = float(np.clip(longest, *_SIDE_PX)) / longest
-    canvas = _tinted(image, mask.bitmap(), scale)
+    canvas = _tinted(image, mask, scale)
     if prompt.box is not None:
         x1, y1, x2, y2 = (round(value * scale) for value in prompt.box)
         cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), _BOX, 2, cv2.LINE_AA)
@@ -36,18 +37,13 @@ def picture(image: Image, mask: Mask, prompt: Prompt, caption: str) -> Image:
     return _captioned(canvas, caption)
 
 
-def _tinted(image: Image, bitmap: Bitmap, scale: float) -> Image:
-    size_wh = max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1)
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    shown = cv2.resize(image, size_wh, interpolation=way).astype(np.float32)
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    share = np.asarray(cv2.resize(bitmap.astype(np.float32), size_wh, interpolation=way))
-    tinted = shown * (1 - _TINT) + np.array(_OBJECT, dtype=np.float32) * _TINT
-    mixed = shown * _DIMMED * (1 - share[..., None]) + tinted * share[..., None]
+def _tinted(image: Image, mask: Mask, scale: float) -> Image:
+    canvas, rings = scaled(image, scale), rings_at(mask, scale)
+    share = covered(canvas, rings)[..., None]
+    tinted = canvas * (1 - _TINT) + np.array(_OBJECT, dtype=np.float32) * _TINT
+    mixed = canvas * _DIMMED * (1 - share) + tinted * share
     canvas = np.ascontiguousarray(mixed.clip(0, 255).astype(np.uint8))
-    rings, _ = cv2.findContours((share > 0.5).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    for colour, thickness in ((_SHADE, 4), (_EDGE, 2)):
-        cv2.drawContours(canvas, rings, -1, colour, thickness, cv2.LINE_AA)
+    outline(canvas, rings, [(_SHADE, 4), (_EDGE, 2)])
     return canvas
 
 
