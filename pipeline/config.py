@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from pipeline.acquisition import load_selector
 from pipeline.errors import ConfigError
-from pipeline.stages.evaluate import EvaluateSettings
+from pipeline.stages.evaluate import ANY_OTHER, EvaluateSettings
 from pipeline.stages.ingest import SourceSettings, SplitSettings
 from pipeline.stages.merge import MergeSettings
 from pipeline.stages.propose import ProposeSettings
@@ -192,9 +192,16 @@ def _contradictions(config: Config) -> list[Problem]:
     """Sections that are right, each for itself, and do not go together."""
     weights = config.select.settings.get("weights", {})
     scored = config.score.measures
+    strangers = set(config.evaluate.tolerance) - {*config.project.classes, ANY_OTHER}
     return [
-        (f"select.weights.{name}", f"score.measures does not compute it (only {', '.join(sorted(scored))})")
-        for name in sorted(set(weights) - set(scored))
+        *(
+            (f"select.weights.{name}", f"score.measures does not compute it (only {', '.join(sorted(scored))})")
+            for name in sorted(set(weights) - set(scored))
+        ),
+        *(
+            (f"evaluate.tolerance.{name}", f"is none of the classes: {', '.join(config.project.classes)}")
+            for name in sorted(strangers)
+        ),
     ]
 
 

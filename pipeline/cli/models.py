@@ -237,5 +237,6 @@ def _decided(told: dict[str, Any]) -> str:
     for row in told["decisions"]:
         back = row["decision"] == "rolled back"
         what = f"{row['previous']} rolled back to {row['model']}" if back else f"{row['model']} {row['decision']}"
-        lines.append(f"round {row['round']}: {what}, by {row['by']}: {row['reason']}")
+        by = "the gate" if row["by"] == "gate" else row["by"]
+        lines.append(f"round {row['round']}: {what}, by {by}: {row['reason']}")
     return "\n".join(lines)

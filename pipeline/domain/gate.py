@@ -27,7 +27,7 @@ class Decision:
         return "; ".join(self.reasons)
 
     def row(self) -> dict[str, Any]:
-        """All figures as plain JSON values."""
+        """All figures as plain JSON values, by the names of `Comparison`, `Compared` and `Estimate`."""
         return asdict(self.comparison)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pipeline.domain.average_precision import ApAccumulator
 from pipeline.domain.bootstrap import compare
@@ -17,7 +17,10 @@ from pipeline.domain.metrics import Metrics
 from pipeline.domain.prompts import Proposal
 from pipeline.domain.records import Instance, Sample
 
-__all__ = ["EvaluateSettings", "Judgement", "evaluate", "gate"]
+__all__ = ["ANY_OTHER", "EvaluateSettings", "Judgement", "evaluate", "gate"]
+
+ANY_OTHER = "*"
+"""Among tolerances: every class that is not named."""
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 By = Literal["mask", "box"]
@@ -33,7 +36,8 @@ class EvaluateSettings(BaseModel):
     A challenger is promoted if its gain over the champion is real: if the interval of the difference, of
     `confidence_level` and from `resamples` draws of the held-out images, lies over `min_gain`. A negative `min_gain`
     promotes what is not worse by more than that. And no class may lose more than its `tolerance`, one for all or by
-    class (a class that is not named has none): this guards against forgetting, whatever the gain. 1 switches it off.
+    class ("*": any that is not named, which otherwise has none): this guards against forgetting, whatever the gain.
+    1 switches it off.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,15 +46,18 @@ class EvaluateSettings(BaseModel):
     confidence: Share = 0.001
     by: By = "mask"
     min_gain: Annotated[float, Field(ge=-1.0, le=1.0)] = 0.0
-    tolerance: Share | Mapping[str, Share] = 0.05
+    tolerance: Mapping[str, Share] = {ANY_OTHER: 0.05}
     confidence_level: Annotated[float, Field(ge=0.5, lt=1.0)] = 0.95
     resamples: Annotated[int, Field(ge=100)] = 1000
 
+    @field_validator("tolerance", mode="before")
+    @classmethod
+    def _one_for_all(cls, tolerance: object) -> object:
+        return {ANY_OTHER: tolerance} if isinstance(tolerance, int | float) else tolerance
+
     def tolerances(self, classes: Sequence[str]) -> dict[str, float]:
         """What each class may lose."""
-        if isinstance(self.tolerance, Mapping):
-            return {name: self.tolerance.get(name, 0.0) for name in classes}
-        return dict.fromkeys(classes, self.tolerance)
+        return {name: self.tolerance.get(name, self.tolerance.get(ANY_OTHER, 0.0)) for name in classes}
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,8 @@ def test_the_tree_is_frozen(file: Path) -> None:
         ("detector.weights=x=y.pt", lambda config: config.detector.settings["weights"] == "x=y.pt"),
         ("executor.kind=threads", lambda config: config.executor.kind == "threads"),
         ("evaluate.split=test", lambda config: config.evaluate.split == "test"),
+        ("evaluate.tolerance=0.2", lambda config: config.evaluate.tolerance == {"*": 0.2}),
+        ("train.sampling={accepted: 2}", lambda config: config.train.sampling == {"accepted": 2}),
         ("ingest.sources.0.max_pixels=9", lambda config: config.ingest.sources[0].max_pixels == 9),
         ("workspace=elsewhere", lambda config: config.workspace.name == "elsewhere"),
         ("detector.cost.click=2", lambda config: config.detector.settings["cost"] == {"click": 2}),
@@ -126,6 +128,12 @@ def test_one_problem_carries_its_key(file: Path) -> None:
     with pytest.raises(ConfigError) as raised:
         load(file, ["select.budget.images=0"])
     assert raised.value.key == "select.budget.images"
+
+
+def test_tolerances_name_classes_of_the_project(file: Path) -> None:
+    with pytest.raises(ConfigError, match="is none of the classes") as raised:
+        load(file, ["evaluate.tolerance={nobody: 0.1}"])
+    assert raised.value.key == "evaluate.tolerance.nobody"
 
 
 def test_parse_leaves_the_mapping_as_it_was(tmp_path: Path) -> None:

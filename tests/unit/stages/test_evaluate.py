@@ -90,7 +90,11 @@ def test_frames_of_one_film_are_one_word() -> None:
 
 @pytest.mark.parametrize(
     ("tolerance", "wanted"),
-    [(0.1, {"disc": 0.1, "star": 0.1}), ({"star": 0.3}, {"disc": 0.0, "star": 0.3})],
+    [
+        (0.1, {"disc": 0.1, "star": 0.1}),
+        ({"star": 0.3}, {"disc": 0.0, "star": 0.3}),
+        ({"star": 0.3, "*": 1}, {"disc": 1.0, "star": 0.3}),
+    ],
 )
 def test_tolerance_is_one_for_all_or_by_class(tolerance: Any, wanted: dict[str, float]) -> None:
     assert EvaluateSettings(tolerance=tolerance).tolerances(CLASSES) == wanted
