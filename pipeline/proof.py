@@ -1,7 +1,8 @@
 """Proof that nothing in a workspace is damaged: the ledger, every file it names, and every training folder.
 
 A folder that `pipeline gc` has dropped is proved too: it is made anew from its manifest, and must come out the same.
-What may be removed at any time is not looked at: encodings, what peers keep in `work/`, the lock file's text.
+What may be removed at any time is not looked at: encodings, the report, what peers keep in `work/`, the lock file's
+text.
 """
 
 from __future__ import annotations

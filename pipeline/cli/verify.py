@@ -19,8 +19,8 @@ def verify(config: Path, overrides: tuple[str, ...], workspace: Path | None, jso
     """Check CONFIG's workspace: the ledger, and every file that it names against its hash.
 
     Those are blobs, shards, models, images, and the training folders of dataset versions down to the last label
-    file. A training folder that `pipeline gc` has dropped is made anew and must come out the same. Encodings and
-    what peers keep in `work/` may be removed at any time, and are not looked at.
+    file. A training folder that `pipeline gc` has dropped is made anew and must come out the same. Encodings, the
+    report and what peers keep in `work/` may be removed at any time, and are not looked at.
 
     Every damaged file is named; exit code 1 if there is any.
     """
