@@ -29,11 +29,14 @@ def noted(event: str, data: Mapping[str, Any]) -> str:
     """What a person should know about their splits."""
     if event == "ingest.alike":
         largest = f", the largest of {data['largest']:,} in {data['split']}" if data["largest"] > 1 else ""
-        share = f"{data['images']:,} of {many(data['of'], 'new image')}"
-        return f"{share} look like others, and share their split: {many(data['groups'], 'group')}{largest}"
+        count = data["images"]
+        these = f"{count:,} look like others and share" if count != 1 else "1 looks like others and shares"
+        return f"of {many(data['of'], 'new image')}, {these} their split: {many(data['groups'], 'group')}{largest}"
     if event == "ingest.settings_changed":
         changed = ", ".join(f"{key} ({before!r} -> {now!r})" for key, (before, now) in data["changed"].items())
-        return f"changed since this workspace was made: {changed}; {many(data['samples'], 'image')} keep their split"
+        return (
+            f"changed since this workspace was made: {changed}; {many(data['samples'], 'image')} keep their split"
+        )
     return f"training goes on with held-out images in it (ingest.leaks: warn): {data['reason']}"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.cli.words import told
+from pipeline.cli.words import noted, told
 
 CASES: list[tuple[str, dict[str, Any], dict[str, int], str]] = [
     ("ingest", {"samples": 1200, "quarantined": 0}, {}, "1,200 images"),
@@ -53,3 +53,33 @@ CASES: list[tuple[str, dict[str, Any], dict[str, int], str]] = [
 @pytest.mark.parametrize(("stage", "facts", "tally", "words"), CASES)
 def test_told(stage: str, facts: dict[str, Any], tally: dict[str, int], words: str) -> None:
     assert told(stage, facts, tally) == words
+
+
+ALIKE = {"images": 37, "of": 400, "groups": 5, "largest": 20, "split": "train"}
+NOTES: list[tuple[str, dict[str, Any], str]] = [
+    (
+        "ingest.alike",
+        ALIKE,
+        "of 400 new images, 37 look like others and share their split: 5 groups, the largest of 20 in train",
+    ),
+    (
+        "ingest.alike",
+        ALIKE | {"images": 1, "of": 1, "groups": 1, "largest": 1},
+        "of 1 new image, 1 looks like others and shares their split: 1 group",
+    ),
+    (
+        "ingest.settings_changed",
+        {"changed": {"seed": (0, 3)}, "samples": 9},
+        "changed since this workspace was made: seed (0 -> 3); 9 images keep their split",
+    ),
+    (
+        "leaks.warned",
+        {"reason": "a looks like b", "train_images": 1},
+        "training goes on with held-out images in it (ingest.leaks: warn): a looks like b",
+    ),
+]
+
+
+@pytest.mark.parametrize(("event", "data", "words"), NOTES)
+def test_noted(event: str, data: dict[str, Any], words: str) -> None:
+    assert noted(event, data) == words

@@ -136,6 +136,19 @@ def test_a_set_aside_image_takes_its_second_file_with_it(pool: Pool, tmp_path: P
     assert rows == [["third-copy.jpg", "third.jpg"]]
 
 
+def test_what_cannot_be_read_or_is_too_small_has_no_likeness_and_stops_nothing(pool: Pool, tmp_path: Path) -> None:
+    draw(tmp_path / "pool/good.png", 1)
+    for size in ((1, 1), (1, 500), (7, 7)):
+        Pillow.new("RGB", size).save(tmp_path / f"pool/small{size[0]}x{size[1]}.png")
+    (tmp_path / "pool/cut.png").write_bytes((tmp_path / "pool/good.png").read_bytes()[:400])
+    for number in range(3):  # flat pictures of one colour: equal hashes, and nothing to recognise
+        Pillow.new("RGB", (40 + number, 40), "grey").save(tmp_path / f"pool/flat{number}.png")
+    pool.take(source(tmp_path / "pool"))
+    assert splits(pool).keys() == {"good.png", "flat0.png", "flat1.png", "flat2.png"}
+    assert all(one.sample.group == one.sample.id for one in pool.samples.values())
+    assert len(pool.rows) == 4
+
+
 def test_frames_of_a_video_and_patients_stay_together(tmp_path: Path) -> None:
     for clip in range(6):
         for frame in range(3):
