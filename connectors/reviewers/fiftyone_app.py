@@ -31,7 +31,7 @@ from connectors.work_folder import atomic_write, read_json
 from pipeline.errors import ConfigError
 from pipeline.ports import Check, Resources, Reviewer, ReviewRow, Verdict
 
-__all__ = ["REQUIRES", "Settings", "build", "checks"]
+__all__ = ["REQUIRES", "Settings", "build", "checks", "lacks"]
 
 REQUIRES: Mapping[str, tuple[str, ...]] = {"fiftyone": ("fiftyone",)}
 
@@ -75,6 +75,13 @@ def build(settings: Settings, resources: Resources) -> Reviewer:
             key="reviewer.host",
         )
     return _FiftyOne(settings, resources)
+
+
+def lacks() -> list[str]:
+    """A database, if it has none of its own and is told of none."""
+    if mongod.executable() is not None or os.environ.get(_DATABASE):
+        return []
+    return [f"a mongod: pip install 'maskloop[fiftyone]', or set {_DATABASE}"]
 
 
 def checks(_settings: Settings, _resources: Resources) -> Iterator[Check]:

@@ -120,10 +120,15 @@ def tagged(
     return {(shown[first].sample.id, None): "fix", (shown[second].sample.id, target.id): "accept"}
 
 
+@pytest.fixture(scope="module")
+def pulled(tagged: dict[tuple[str, str | None], str], desk: Desk) -> list[dict[str, str | None]]:
+    """The decisions that the tags became, taken back while the App was open."""
+    return list(json_of(pipeline("review", *desk.arguments, "--pull", "--json"))["decisions"])
+
+
 def test_what_a_person_tags_in_the_app_arrives_while_it_is_open(
-    tagged: dict[tuple[str, str | None], str], desk: Desk
+    pulled: list[dict[str, str | None]], tagged: dict[tuple[str, str | None], str], desk: Desk
 ) -> None:
-    pulled = json_of(pipeline("review", *desk.arguments, "--pull", "--json"))["decisions"]
     assert {(row["sample"], row["instance"]): row["decision"] for row in pulled} == tagged
     assert {row["state"] for row in pulled} == {"new"}
     ledger = open_house(TINY, workspace=desk.workspace)[1].ledger
@@ -164,9 +169,12 @@ def test_every_mask_in_the_dataset_is_ours_to_the_pixel(shown: list[ReviewRow], 
 
 
 def test_a_refresh_keeps_what_people_tagged_and_doubles_nothing(
-    tagged: dict[tuple[str, str | None], str], desk: Desk, shown: list[ReviewRow]
+    pulled: list[dict[str, str | None]],
+    tagged: dict[tuple[str, str | None], str],
+    desk: Desk,
+    shown: list[ReviewRow],
 ) -> None:
-    pipeline("review", *desk.arguments, "--pull")
+    assert pulled
     _, _, house = open_house(TINY, desk.overrides, workspace=desk.workspace)
     reviewer = house.reviewer()
     fresh = desk.rows()
