@@ -22,7 +22,7 @@ from pipeline.store.workspace import Workspace
 
 __all__ = ["Event", "Life", "find_sample", "life_of"]
 
-_PEOPLE = ("collect", "withdraw", "review", "request")
+_PEOPLE = ("collect", "import", "withdraw", "review", "request")
 _FIRST = datetime.min.replace(tzinfo=UTC)
 _SHOWN = 5
 """So many images are named where a word means several."""
@@ -30,7 +30,8 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened to an image: `what` is a stage, or "withdraw", "review", "request", "quarantine".
+    """One thing that happened to an image: `what` is a stage, or one of "import", "withdraw", "review", "request" and
+    "quarantine".
 
     `round` is 0 before the first. `facts`, and each of `objects`, are plain JSON values.
     """
@@ -180,8 +181,10 @@ class _Reader:
             "partial": said.partial,
             "withdrawn": said.withdrawn,
         }
-        what = "collect" if said.origin.kind is OriginKind.HUMAN else "ingest"
-        round_ = self._heard_in(said) if what == "collect" else 0
+        # Labels that came with the image are the first that was said of it.
+        late = "collect" if said.origin.kind is OriginKind.HUMAN else "import"
+        what = "ingest" if late == "import" and said.revision == 1 else late
+        round_ = 0 if what == "ingest" else self._heard_in(said)
         return Event(what, round_, said.origin.name, said.created_at, facts, _objects(said.instances))
 
     def _heard_in(self, said: Annotation) -> int:

@@ -160,6 +160,7 @@ _WORDS: Mapping[str, Callable[[Event], str]] = {
     "select": _selected,
     "submit": _submitted,
     "collect": _collected,
+    "import": _imported,
     "withdraw": _withdrawn,
     "review": _reviewed,
     "request": _requested,
@@ -176,7 +177,7 @@ def _when(event: Event) -> str:
 
 def _objects(event: Event) -> Iterator[str]:
     """The objects of an answer, one a line; those of a version have been told by then."""
-    if event.what not in ("collect", "ingest"):
+    if event.what not in ("collect", "import", "ingest"):
         return
     widest = max((len(row["label"]) for row in event.objects), default=0)
     for row in event.objects:

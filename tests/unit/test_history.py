@@ -100,6 +100,16 @@ def test_a_late_answer_stands_in_the_round_that_heard_it_first(workspace: Worksp
     assert of(workspace).events[4].facts["asked_in"] == 1
 
 
+def test_labels_that_were_imported_later_stand_where_they_were_heard(workspace: Workspace) -> None:
+    workspace.ledger.annotations.append(said(instance("one"), minute=1))
+    merged(workspace, 1, instance("one"), revision=1)
+    file = Origin(OriginKind.IMPORTED, "more.json")
+    late = Annotation(KEY, 0, (instance("two", kind=OriginKind.IMPORTED),), file, 0, NOON + timedelta(minutes=2))
+    workspace.ledger.annotations.append(late)
+    (event,) = [event for event in of(workspace).events if event.what == "import"]
+    assert (event.round, event.by, event.facts["revision"]) == (2, "more.json", 2)
+
+
 def test_people_are_told_in_the_order_of_their_times(workspace: Workspace) -> None:
     ledger = workspace.ledger
     ledger.tasks.record(1, {KEY: "task-7"})
