@@ -85,6 +85,17 @@ def test_polygons_fill_holes_and_change_nothing_else(bitmap: Bitmap) -> None:
     assert Mask.from_polygons(mask.polygons(), mask.size_hw) == filled
 
 
+@given(bitmaps, st.integers(0, 40), st.integers(0, 40))
+def test_contours_cut_out_by_the_box_are_those_of_the_whole_frame(bitmap: Bitmap, top: int, left: int) -> None:
+    frame = np.pad(bitmap, ((top, 3), (left, 5)))
+    mask = Mask.from_bitmap(frame)
+    for cut, whole in zip(mask.polygons(), trace(frame).outer, strict=True):
+        assert np.array_equal(cut, whole)
+    corner, crop = mask.crop()
+    assert np.array_equal(np.argwhere(crop) + corner[::-1], np.argwhere(frame))
+    assert np.array_equal(mask.bitmap(), frame)
+
+
 @given(bitmaps)
 def test_rings_are_as_many_as_parts_and_holes(bitmap: Bitmap) -> None:
     """Counted by scipy: parts 8-connected, background 4-connected and less the part outside; and reversed."""
