@@ -157,14 +157,18 @@ def opinion_of(history: Sequence[Annotation], settings: MergeSettings) -> Opinio
 
     An author's new word on the whole image replaces their old one. Several people who were asked together, in the
     round of the newest answer, come to a consensus; a later round's answer settles what an earlier one left open.
-    Words on single objects that are newer than that are laid over it, oldest first. Under people lie the newest labels
-    that were imported, and under those what a model said last: of each, the instances that nobody above speaks of,
-    by id or else by shape. A whole word without any instance says that nothing is there, and covers all below.
+    Words on single objects that are newer than that are laid over it, oldest first. What people rejected in older
+    words that stand stays rejected unless a newer word brings it: those who are asked again are not shown it. Under
+    people lie the newest labels that were imported, and under those what a model said last: of each, the instances
+    that nobody above speaks of, by id or else by shape. A whole word without any instance says that nothing is there,
+    and covers all below.
     """
     standing = sorted((said for said in history if not said.withdrawn), key=_age)
     humans, labels, models = ([said for said in standing if said.origin.kind is kind] for kind in _RANKS)
     people = _people(humans, settings)
     whole, result = people.whole, list(people.instances)
+    if result:
+        result = _laid_over(result, _tombstones(humans), settings.match_iou)
     for said in (*labels[-1:], *models[-1:]):
         if whole and not result:
             break
@@ -202,6 +206,12 @@ def _over(base: Sequence[Instance], later: Sequence[Annotation], settings: Merge
     for said in later:
         result = _laid_over(said.instances, result, settings.match_iou)
     return tuple(result)
+
+
+def _tombstones(history: Sequence[Annotation]) -> list[Instance]:
+    """What people rejected in any of their words, each as it was rejected last."""
+    rejected = (item for said in history for item in said.instances if item.state is State.REJECTED)
+    return list({item.id: item for item in rejected}.values())
 
 
 def _laid_over(upper: Sequence[Instance], lower: Sequence[Instance], match_iou: float) -> list[Instance]:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -195,3 +195,21 @@ def test_entries_say_what_is_left_of_each_mask_and_nothing_is_measured_twice() -
     again = remembered(measure, first)
     assert merge([sample()], [history], no_mask, MergeSettings(), round_trip=again).entries == first
     assert len(measured) == 2
+
+
+def test_what_was_rejected_stays_so_when_people_are_asked_again() -> None:
+    """Who is asked again is shown what is left, so that their word does not speak of what was thrown out before."""
+    other = Mask.from_box(Box(15, 1, 25, 9), SIZE)
+    shown = said(MODEL, 1, GUESS, instance("wrong", State.PROPOSED, MODEL, other))
+    anna = said(HUMAN, 2, instance("guess", State.ACCEPTED), instance("wrong", State.REJECTED, mask=other))
+    again = replace(
+        said(HUMAN, 3, instance("guess", State.EDITED)),
+        origin=Origin(HUMAN, "bert"),
+        round=1,
+        created_at=NOON + timedelta(hours=1),
+    )
+    assert ids(shown, anna, again) == ["guess"]
+    assert ids(shown, anna, again, settings=WITH_GUESSES) == ["guess"]
+    brought_back = replace(again, instances=(*again.instances, instance("wrong", State.ACCEPTED, mask=other)))
+    assert ids(shown, anna, brought_back) == ["guess", "wrong"]
+    assert ids(shown, replace(anna, withdrawn=True), again) is None, "nobody has judged it: held back"
