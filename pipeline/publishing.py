@@ -14,9 +14,9 @@ from pipeline.domain.dataset import (
     MANIFEST_FORMAT,
     DatasetEntry,
     DatasetVersion,
+    counts_of,
     manifest_bytes,
     parse_manifest,
-    version_of,
 )
 from pipeline.errors import LedgerError
 from pipeline.events import Emit, silent
@@ -40,7 +40,8 @@ def publish(
     classes = config.project.classes
     manifest = manifest_bytes(entries, classes)
     blob = workspace.blobs.put(manifest)
-    version = version_of(manifest, parent.id if parent is not None and parent.id != blob else None)
+    known = parent.id if parent is not None and parent.id != blob else None
+    version = DatasetVersion(blob, known, counts_of(entries))
     folder = _folder(workspace, version, lambda: (classes, entries), emit)
     settings = fingerprint("config", config.model_dump(mode="json", exclude={"workspace"}))
     code = f"maskloop {installed('maskloop')}, manifest {MANIFEST_FORMAT}"

@@ -18,6 +18,7 @@ __all__ = [
     "MANIFEST_FORMAT",
     "DatasetEntry",
     "DatasetVersion",
+    "counts_of",
     "instance_row",
     "manifest_bytes",
     "parse_instance",
@@ -88,14 +89,18 @@ def parse_manifest(data: bytes) -> tuple[tuple[str, ...], list[DatasetEntry]]:
 
 def version_of(data: bytes, parent: str | None) -> DatasetVersion:
     """The version that a manifest describes."""
-    _, entries = parse_manifest(data)
+    return DatasetVersion(hashlib.sha256(data).hexdigest(), parent, counts_of(parse_manifest(data)[1]))
+
+
+def counts_of(entries: Iterable[DatasetEntry]) -> dict[str, int]:
+    """How many images each split has (`split/…`), and how many instances each class and state (`class/…`, `state/…`)."""
     counts: Counter[str] = Counter()
     for entry in entries:
         counts[f"split/{entry.split}"] += 1
         for instance in entry.instances:
             counts[f"class/{instance.label}"] += 1
             counts[f"state/{instance.state.value}"] += 1
-    return DatasetVersion(hashlib.sha256(data).hexdigest(), parent, dict(sorted(counts.items())))
+    return dict(sorted(counts.items()))
 
 
 def _line(row: Mapping[str, object]) -> str:
