@@ -94,7 +94,7 @@ class Loop:
 
     def run(self) -> RunState:
         """Go on until every round is finished, or until people must answer first."""
-        self._check_classes()
+        self.check_classes()
         while (number := self.current_round) <= self._config.rounds:
             self._emit("round.started", round=number, of=self._config.rounds)
             for stage in STAGES:
@@ -107,7 +107,7 @@ class Loop:
 
     def run_one(self, stage: str) -> bool:
         """One stage of the current round; False if it waits for people. Raises ConfigError out of turn."""
-        self._check_classes()
+        self.check_classes()
         number = self.current_round
         if number > self._config.rounds:
             raise ConfigError(f"all {self._config.rounds} rounds are finished; raise it to go on", key="rounds")
@@ -117,7 +117,7 @@ class Loop:
 
     def take_in(self) -> None:
         """What the sources hold now, outside of any round."""
-        self._check_classes()
+        self.check_classes()
         self._ingest(0)
 
     @property
@@ -426,8 +426,11 @@ class Loop:
         self._ledger.annotations.append_shown(shown(items, origin, self._workspace.now()))
         return items
 
-    def _check_classes(self) -> None:
-        """Classes may not change under a workspace: every class number in its files would change its meaning."""
+    def check_classes(self) -> None:
+        """Classes may not change under a workspace: every class number in its files would change its meaning.
+
+        Raises ConfigError, with the way to take the labels along.
+        """
         classes = json.dumps(list(self._classes), ensure_ascii=False)
         known = self._ledger.pointers.get("classes")
         if known is None:

@@ -93,8 +93,11 @@ def _imported(
     classes = settings.project.classes
     if images is not None:
         sources = (SourceSettings(kind="images", path=images.absolute()),)
-        taking = settings.ingest.model_copy(update={"sources": sources})
-        Loop(settings.model_copy(update={"ingest": taking}), opened, house, emit=emit).take_in()
+        settings = settings.model_copy(update={"ingest": settings.ingest.model_copy(update={"sources": sources})})
+    loop = Loop(settings, opened, house, emit=emit)
+    loop.check_classes()
+    if images is not None:
+        loop.take_in()
     below = images.absolute() if images is not None else None
     return import_labels(
         find_labels(format_, path.absolute(), below, classes, label_studio_files().read_tasks),

@@ -107,6 +107,8 @@ def test_a_label_renamed_in_the_middle_of_a_project(finished: Path, tmp_path: Pa
     assert "`pipeline export`" in refused.stderr
     assert "--rename OLD=NEW" in refused.stderr
     export(finished, "coco", tmp_path / "out")
+    into_the_old = ("--workspace", finished, "--format", "coco", "--rename", "ring=hoop")
+    assert pipeline("import", config, tmp_path / "out", *into_the_old).exit_code == 2
     new = tmp_path / "new"
     assert pipeline("ingest", config, "--workspace", new).exit_code == 0
     unknown = pipeline("import", config, tmp_path / "out", "--workspace", new, "--format", "coco")
