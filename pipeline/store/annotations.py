@@ -17,7 +17,7 @@ from pipeline.domain.records import HUMAN_VERIFIED, Annotation, Origin, OriginKi
 from pipeline.store import schema
 from pipeline.store.database import Database, chunks, insert_all, set_pointer
 from pipeline.store.soundness import content_digest
-from pipeline.store.tasks import answer_task
+from pipeline.store.tasks import answer_task, round_of_task
 
 __all__ = ["Annotations", "append_imported"]
 
@@ -68,30 +68,24 @@ class Annotations:
     def withdraw(
         self, sample_id: str, author: str, at: datetime, reason: str, task_id: str, *, cursor: tuple[str, str]
     ) -> None:
-        """What people said of a sample no longer stands; its revisions stay in the history.
+        """What people answered in a task no longer stands; its revisions stay in the history.
 
-        In the same transaction the task is closed ("skipped") or open again ("withdrawn"), and the pointer is set.
-        With "retracted" only what `author` said no longer stands, and the task stays as it is.
+        What they answered in another round stands, and so does what reviewers said of single objects. In the same
+        transaction the task is closed ("skipped") or open again ("withdrawn"), and the pointer is set. With "retracted"
+        only what `author` answered no longer stands, and the task stays as it is.
         """
         with self._db.write("annotations.withdraw") as connection:
-            said = select(func.max(_A.c.revision)).where(
-                _A.c.sample_id == sample_id, _A.c.origin_kind == OriginKind.HUMAN.value
-            )
-            if reason == "retracted":
-                own = connection.execute(said.where(_A.c.origin_name == author)).scalar_one()
-                if own is not None and not _taken_back(connection, [sample_id]).covers(sample_id, author, own):
-                    insert_all(
-                        connection,
-                        _R,
-                        [{"sample_id": sample_id, "author": author, "revision": own, "at": at.isoformat()}],
-                    )
-                set_pointer(connection, *cursor)
-                return
-            newest = connection.execute(said).scalar_one()
-            if newest is not None and newest > _taken_back(connection, [sample_id]).all.get(sample_id, 0):
-                row = {"author": author, "reason": reason, "at": at.isoformat()}
-                insert_all(connection, _W, [{"sample_id": sample_id, "revision": newest, **row}])
-            answer_task(connection, task_id, "skipped" if reason == "skipped" else "asked")
+            retracted, round_ = reason == "retracted", round_of_task(connection, task_id)
+            answers = [_A.c.sample_id == sample_id, _A.c.origin_kind == OriginKind.HUMAN.value]
+            answers += [_A.c.partial.is_not(True)] + ([_A.c.round == round_] if round_ is not None else [])
+            answers += [_A.c.origin_name == author] if retracted else []
+            newest = connection.execute(select(func.max(_A.c.revision)).where(*answers, _stands())).scalar_one()
+            if newest is not None:
+                row = {"sample_id": sample_id, "revision": newest, "round": round_, "author": author}
+                row |= {"at": at.isoformat()} | ({} if retracted else {"reason": reason})
+                insert_all(connection, _R if retracted else _W, [row])
+            if not retracted:
+                answer_task(connection, task_id, "skipped" if reason == "skipped" else "asked")
             set_pointer(connection, *cursor)
 
     def latest(self, ids: Collection[str] | None = None) -> Iterator[Annotation]:
@@ -170,8 +164,7 @@ class Annotations:
             rows = connection.execution_options(yield_per=1000).execute(query)
             for _, group in groupby(rows, key=lambda row: (row.sample_id, row.revision)):
                 said = _annotation(list(group))
-                covered = taken_back.covers(said.sample_id, said.origin.name, said.revision)
-                yield replace(said, withdrawn=covered and said.origin.kind is OriginKind.HUMAN)
+                yield replace(said, withdrawn=taken_back.covers(said))
 
 
 def append_imported(connection: Connection, items: Iterable[IngestedSample], at: datetime) -> None:
@@ -196,10 +189,10 @@ def _append(connection: Connection, annotation: Annotation) -> Annotation:
     said = select(_A.c.revision, _A.c.content).where(_A.c.sample_id == annotation.sample_id)
     own = said.where(_A.c.origin_kind == origin.kind.value, _A.c.origin_name == origin.name)
     newest = connection.execute(own.order_by(_A.c.revision.desc()).limit(1)).first()
-    taken_back = _taken_back(connection, [annotation.sample_id])
-    stands = newest is not None and not taken_back.covers(annotation.sample_id, origin.name, newest.revision)
-    if newest is not None and stands and newest.content == content:
-        return replace(annotation, revision=newest.revision)
+    if newest is not None and newest.content == content:
+        repeated = replace(annotation, revision=newest.revision)
+        if not _taken_back(connection, [annotation.sample_id]).covers(repeated):
+            return repeated
     last = connection.execute(said.order_by(_A.c.revision.desc()).limit(1)).first()
     stored = replace(annotation, revision=1 if last is None else last.revision + 1)
     insert_all(connection, _A, [_revision_row(stored, content)])
@@ -209,34 +202,45 @@ def _append(connection: Connection, annotation: Annotation) -> Annotation:
 
 @dataclass(frozen=True)
 class _TakenBack:
-    """Up to which revision: what all people said of a sample, and what one author did (sample id and author)."""
+    """Up to which revision people's answers were taken back: those of all, by sample id and round, and those of one
+    author, by sample id, round and author. A round of None means every round.
+    """
 
-    all: Mapping[str, int]
-    own: Mapping[tuple[str, str], int]
+    all: Mapping[tuple[str, int | None], int]
+    own: Mapping[tuple[str, int | None, str], int]
 
-    def covers(self, sample_id: str, author: str, revision: int) -> bool:
-        return revision <= max(self.all.get(sample_id, 0), self.own.get((sample_id, author), 0))
+    def covers(self, said: Annotation) -> bool:
+        if said.origin.kind is not OriginKind.HUMAN or said.partial:
+            return False
+        rounds = (None, said.round)
+        by_all = max(self.all.get((said.sample_id, round_), 0) for round_ in rounds)
+        by_one = max(self.own.get((said.sample_id, round_, said.origin.name), 0) for round_ in rounds)
+        return said.revision <= max(by_all, by_one)
 
 
 def _taken_back(connection: Connection, ids: Sequence[str] | None = None) -> _TakenBack:
     """What was taken back, of some samples or of all."""
-    everybody = select(_W.c.sample_id, func.max(_W.c.revision).label("revision")).group_by(_W.c.sample_id)
-    keys = (_R.c.sample_id, _R.c.author)
-    single = select(*keys, func.max(_R.c.revision).label("revision")).group_by(*keys)
+    keys = {table: (table.c.sample_id, table.c.round) for table in (_W, _R)}
+    everybody = select(*keys[_W], func.max(_W.c.revision).label("revision")).group_by(*keys[_W])
+    by_one = (*keys[_R], _R.c.author)
+    single = select(*by_one, func.max(_R.c.revision).label("revision")).group_by(*by_one)
     if ids is not None:
         everybody, single = everybody.where(_W.c.sample_id.in_(ids)), single.where(_R.c.sample_id.in_(ids))
     return _TakenBack(
-        {row.sample_id: row.revision for row in connection.execute(everybody)},
-        {(row.sample_id, row.author): row.revision for row in connection.execute(single)},
+        {(row.sample_id, row.round): row.revision for row in connection.execute(everybody)},
+        {(row.sample_id, row.round, row.author): row.revision for row in connection.execute(single)},
     )
 
 
 def _stands() -> Any:
-    """Of revisions: not taken back. Only what people said can be."""
-    by_all = exists().where(_W.c.sample_id == _A.c.sample_id, _W.c.revision >= _A.c.revision)
-    own = (_R.c.sample_id == _A.c.sample_id, _R.c.author == _A.c.origin_name)
-    by_one = exists().where(*own, _R.c.revision >= _A.c.revision)
-    return or_(_A.c.origin_kind != OriginKind.HUMAN.value, not_(or_(by_all, by_one)))
+    """Of revisions: not taken back. Only what people answered can be."""
+
+    def taken_back(table: Any, *own: Any) -> Any:
+        same = (table.c.sample_id == _A.c.sample_id, or_(table.c.round.is_(None), table.c.round == _A.c.round))
+        return exists().where(*same, *own, table.c.revision >= _A.c.revision)
+
+    lost = or_(taken_back(_W), taken_back(_R, _R.c.author == _A.c.origin_name))
+    return or_(_A.c.origin_kind != OriginKind.HUMAN.value, _A.c.partial.is_(True), not_(lost))
 
 
 def _bodies(annotation: Annotation) -> list[str]:

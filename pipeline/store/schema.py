@@ -49,7 +49,8 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 3
-"""2: withdrawals. 3: decisions, requests, promotions, likenesses, retractions, and columns of versions and models."""
+"""2: withdrawals. 3: decisions, requests, promotions, likenesses, retractions, and columns of
+versions, models, marks and withdrawals."""
 
 metadata = MetaData()
 
@@ -121,9 +122,10 @@ withdrawals = Table(
     Column("author", Text, nullable=False),
     Column("reason", String, nullable=False),
     Column("at", String, nullable=False),
+    Column("round", Integer),
     PrimaryKeyConstraint("sample_id", "revision"),
 )
-"""What people said of a sample up to `revision` was taken back."""
+"""What people answered in a round (in any, where it is NULL) about a sample, up to `revision`, was taken back."""
 products = Table(
     "products",
     metadata,
@@ -207,9 +209,10 @@ retractions = Table(
     Column("author", Text, nullable=False),
     Column("revision", Integer, nullable=False),
     Column("at", String, nullable=False),
+    Column("round", Integer),
     PrimaryKeyConstraint("sample_id", "author", "revision"),
 )
-"""What one person said of a sample up to `revision` was taken back; what others said stands."""
+"""What one person answered, likewise, was taken back; what others said stands."""
 decisions = Table(
     "decisions",
     metadata,

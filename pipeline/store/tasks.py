@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 from pipeline.store import schema
 from pipeline.store.database import Database, insert_all, put, set_pointer
 
-__all__ = ["Tasks", "answer_task"]
+__all__ = ["Tasks", "answer_task", "round_of_task"]
 
 _T, _N = schema.tasks, schema.intents
 
@@ -82,6 +82,13 @@ class Tasks:
 def answer_task(connection: Connection, task_id: str, state: str) -> None:
     """Close a task within an open transaction."""
     connection.execute(_T.update().where(_T.c.task_id == task_id).values(state=state))
+
+
+def round_of_task(connection: Connection, task_id: str) -> int | None:
+    """The round in which a task was asked, within an open transaction; None for a task that is not known."""
+    query = select(_T.c.round).where(_T.c.task_id == task_id).limit(1)
+    round_: int | None = connection.execute(query).scalar_one_or_none()
+    return round_
 
 
 def _key(round_: int, sample_id: str) -> str:

@@ -254,6 +254,29 @@ def test_one_persons_word_is_taken_back_and_the_others_stand(ledger: Ledger) -> 
     assert [row.withdrawn for row in ledger.annotations.history(sample_id(1))] == [True, False, False]
 
 
+@pytest.mark.parametrize("reason", ["skipped", "withdrawn", "retracted"])
+def test_what_was_answered_in_another_round_or_reviewed_stands(ledger: Ledger, reason: str) -> None:
+    """Who is asked again, and passes by, takes nobody's earlier answer back."""
+    ledger.samples.add([ingested(1)])
+    ledger.tasks.record(1, {sample_id(1): "t0"})
+    ledger.annotations.append(annotation(1, instance()), task_id="t0")
+    ledger.tasks.record(2, {sample_id(1): "t1"})
+    ledger.annotations.append(replace(annotation(1, instance(), round_=2), partial=True))
+    withdraw(ledger, 1, reason)
+    assert ledger.annotations.annotated_ids() == {sample_id(1)}
+    ledger.annotations.append(annotation(1, instance(), round_=2), task_id="t1")
+    for _ in range(2):  # told twice
+        withdraw(ledger, 1, reason)
+    said = list(ledger.annotations.history(sample_id(1)))
+    assert [(row.round, row.partial, row.withdrawn) for row in said] == [
+        (1, False, False),
+        (2, True, False),
+        (2, False, True),
+    ]
+    assert ledger.annotations.annotated_ids() == {sample_id(1)}
+    assert ledger.annotations.totals(2)[:2] == (1, 1)
+
+
 def test_the_same_words_after_a_withdrawal_are_said_anew(ledger: Ledger) -> None:
     ledger.samples.add([ingested(1)])
     ledger.tasks.record(1, {sample_id(1): "t1"})
