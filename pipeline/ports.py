@@ -79,8 +79,8 @@ class NoAnswer:
     """Nobody says anything in this task, or nobody does any more, since `at`.
 
     A person has passed it by ("skipped": the task is closed, and its image stays unlabelled), or has taken back
-    what was said ("withdrawn": the task is open again). Whatever people said of the image before no longer stands.
-    "retracted" is less: what the author said no longer stands, and what others said does.
+    what was said ("withdrawn": the task is open again). Whatever people answered in this task no longer stands.
+    "retracted" is less: what the author answered no longer stands, and what others did does.
     """
 
     sample_id: str

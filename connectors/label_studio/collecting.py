@@ -129,29 +129,41 @@ class Collector:
             kept[key] = _Saw(listed[key][0], skipped, listed[key][1], _author_of(read[0]))
             if not skipped or all(saw.skipped for saw in kept.values()):
                 self._write(*read, task)
-                self._keep_seen(name, kept)  # at once: a crash must not have it written down twice
-                lost = False
+                if not lost:
+                    self._keep_seen(name, kept)  # at once: a crash must not have it written down twice
         if lost:
-            self._write_what_is_left(seen, kept, task, max(str(row["updated_at"]) for row in rows))
+            at = max(str(row["updated_at"]) for row in rows)
+            unusable += self._write_what_is_left(seen, kept, task, at)
         if kept != seen:
             self._keep_seen(name, kept)
         return unusable
 
-    def _write_what_is_left(self, seen: Mapping[int, _Saw], kept: Mapping[int, _Saw], task: Task, at: str) -> None:
-        """After a deletion: what others have answered stands, else a skip, else nothing."""
-        speaking = {saw.author for saw in kept.values() if not saw.skipped}
-        for author in sorted({saw.author for saw in seen.values() if not saw.skipped and saw.author} - speaking):
-            if speaking:
-                gone = NoAnswer(task.sample_id, task.id, "", author, datetime.fromisoformat(at), "retracted")
-                self._write(gone, f"retracted.{_sha(author + at)}", task)
-        left = [(saw.when, key) for key, saw in kept.items() if not saw.skipped]
-        left = left or [(saw.when, key) for key, saw in kept.items()]
-        read = self._read(max(left)[1], task) if left else None
-        if read is not None:
-            self._write(*read, task)
-        elif not left:
+    def _write_what_is_left(
+        self, seen: Mapping[int, _Saw], kept: Mapping[int, _Saw], task: Task, at: str
+    ) -> list[Unusable]:
+        """After a deletion, or a skip: what each of the others has answered stands, else a skip, else nothing."""
+        left = {saw.author: key for key, saw in sorted(kept.items(), key=_by_time) if not saw.skipped}
+        gone = {saw.author for saw in seen.values() if not saw.skipped and saw.author} - left.keys()
+        if left:
+            when = datetime.fromisoformat(at)
+            for author in sorted(gone):
+                nothing = NoAnswer(task.sample_id, task.id, "", author, when, "retracted")
+                self._write(nothing, f"retracted.{_sha(author + at)}", task)
+        else:
+            left = {saw.author: key for key, saw in sorted(kept.items(), key=_by_time)[-1:]}
+        if not left:
             nobody = NoAnswer(task.sample_id, task.id, "", _NAME, datetime.fromisoformat(at), "withdrawn")
             self._write(nobody, f"{_NOBODY}{_sha(at)}", task)
+        unusable = []
+        for key in sorted(left.values(), key=lambda key: _by_time((key, kept[key]))):
+            try:
+                read = self._read(key, task)
+            except DataError as exc:
+                unusable += self._tell(key, kept[key].when, kept[key].row, exc)
+                continue
+            if read is not None:
+                self._write(*read, task)
+        return unusable
 
     def _tell(self, key: int, when: str, row: int, problem: DataError) -> list[Unusable]:
         if (key, when) in self._told:
@@ -253,6 +265,11 @@ class Collector:
     def _keep_seen(self, name: str, kept: Mapping[int, _Saw]) -> None:
         rows = {key: astuple(saw) for key, saw in kept.items()}
         atomic_write(self._work / "seen" / f"{name}.json", json.dumps(rows, sort_keys=True).encode())
+
+
+def _by_time(item: tuple[int, _Saw]) -> tuple[str, int]:
+    key, saw = item
+    return saw.when, key
 
 
 def _author_of(said: Annotation | NoAnswer) -> str:

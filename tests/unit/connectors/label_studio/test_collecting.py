@@ -190,6 +190,29 @@ def test_deleting_an_older_answer_takes_back_what_its_author_said(room: Room) ->
     assert room.collect() == []
 
 
+def test_an_answer_that_goes_while_another_comes_is_taken_back_all_the_same(room: Room) -> None:
+    _, second = room.submit()
+    mine = room.state.annotate(second, {"result": []})
+    room.collect()
+    room.state.delete_annotation(mine["id"])
+    room.state.annotate(second, {"result": [drawn_row()]}, by=2)
+    found = summary(room.collect())
+    assert (FIRST, "retracted") in found
+    assert found[-1] == (SECOND, "drawn")
+    assert room.collect() == []
+
+
+def test_who_deletes_one_of_two_answers_said_the_other(room: Room) -> None:
+    _, second = room.submit()
+    room.state.annotate(second, {"result": [drawn_row()]})
+    again = room.state.annotate(second, {"result": []})
+    room.state.annotate(second, {"result": []}, by=2)
+    room.collect()
+    room.state.delete_annotation(again["id"])
+    newest = {row[0]: row[1:] for row in summary(room.collect())}
+    assert newest[FIRST] == ("drawn",)
+
+
 def test_a_deleted_task_will_not_be_answered(room: Room) -> None:
     first, second = room.submit()
     room.state.annotate(first, {"result": []})
