@@ -6,6 +6,7 @@ DuckDB, Polars and Arrow read it as it is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -54,6 +55,7 @@ COLUMNS: Mapping[str, str] = {
 """Column -> type; "name" is a string that many rows share. From `instance` on, an image of nothing has no values."""
 
 _GROUP = 65_536
+_ID = re.compile(r"[0-9a-f]{64}")
 _SIDES = ("x1", "y1", "x2", "y2")
 _FOR_LABELS = ("sample", "file_name", "split", "height", "width", "instance", "label", "state", *_SIDES, "counts")
 
@@ -135,7 +137,10 @@ class TableLabels:
 
 
 def find_table(path: Path, images: Path) -> Iterator[Found | LabelProblem]:
-    """The images of a table, by name under the folder `images`. Raises BadFormat for a file that is no such table."""
+    """The images of a table by their samples' ids, or else by name, under the folder `images`.
+
+    Raises BadFormat for a file that is no such table.
+    """
     table = open_table(path, _FOR_LABELS)
     for name, kinds in (("sample", "string"), ("counts", "binary"), ("x1", "double"), ("height", "int32")):
         found = str(table.schema.field(name).type)
@@ -152,7 +157,9 @@ def find_table(path: Path, images: Path) -> Iterator[Found | LabelProblem]:
         if not name or Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
             yield LabelProblem(path, None, f"{name!r:.80} lies outside the folder of images")
             continue
-        yield Found(images / name, SPLIT_NAMES.get(str(rows[0]["split"])), TableLabels(path, rows))
+        # An id says more than a name; as a file's name it is understood too.
+        called = f"{sample}{Path(name).suffix}" if _ID.fullmatch(sample) else name
+        yield Found(images / called, SPLIT_NAMES.get(str(rows[0]["split"])), TableLabels(path, rows))
 
 
 def _rows(entry: DatasetEntry, file_name: str) -> list[dict[str, Any]]:

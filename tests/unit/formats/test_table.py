@@ -47,7 +47,7 @@ def test_equal_entries_give_equal_bytes(table: Path, tmp_path: Path) -> None:
 
 def test_labels_come_back(table: Path) -> None:
     found = {one.image.name: one for one in find_table(table, Path("/images")) if isinstance(one, Found)}
-    full, empty = (found[name_of(sample_id(number))] for number in (1, 2))
+    full, empty = (found[f"{sample_id(number)}.png"] for number in (1, 2))
     assert (full.split, empty.split) == ("train", "val")
     assert full.labels is not None
     assert empty.labels is not None
