@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any
 
 from pipeline.domain.geometry import Box, SizeHW
@@ -71,7 +72,8 @@ def parse_manifest(data: bytes) -> tuple[tuple[str, ...], list[DatasetEntry]]:
     """Class names and entries of a manifest. Raises BadFormat, with the line."""
     classes: tuple[str, ...] = ()
     entries: list[DatasetEntry] = []
-    for number, line in enumerate(data.decode().splitlines(), start=1):
+    # Lines as bytes: in text, a name may hold a character that also ends a line, such as U+2028.
+    for number, line in enumerate(BytesIO(data), start=1):
         try:
             row = json.loads(line)
             if number == 1:
@@ -93,7 +95,7 @@ def version_of(data: bytes, parent: str | None) -> DatasetVersion:
 
 
 def counts_of(entries: Iterable[DatasetEntry]) -> dict[str, int]:
-    """How many images each split has (`split/…`), and how many instances each class and state (`class/…`, `state/…`)."""
+    """How many images each split has (`split/…`), and how many instances each class and state (`class/…`, …)."""
     counts: Counter[str] = Counter()
     for entry in entries:
         counts[f"split/{entry.split}"] += 1
@@ -128,7 +130,7 @@ def instance_row(instance: Instance) -> dict[str, object]:
     row: dict[str, object] = {
         "id": instance.id,
         "label": instance.label,
-        "box": [round(value, 4) for value in instance.box],
+        "box": [round(float(value), 4) for value in instance.box],
         "counts": instance.mask.counts.decode() if instance.mask is not None else None,
         "size_hw": list(instance.mask.size_hw) if instance.mask is not None else None,
         "origin": _origin_row(instance.origin),
