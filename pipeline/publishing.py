@@ -33,20 +33,25 @@ def publish(
 ) -> tuple[DatasetVersion, str]:
     """The version that `entries` are, made by round `number`, and the tree hash of its folder.
 
-    Its parent is the version of the round before, unless it is that version itself. Raises DataError, naming the
+    Its parent is the version of the round before; one that repeats it keeps its parent. Raises DataError, naming the
     sample, for what cannot be exported, and naming the path when the disk refuses.
     """
     parent = workspace.ledger.versions.of_round(number - 1)
     classes = config.project.classes
     manifest = manifest_bytes(entries, classes)
     blob = workspace.blobs.put(manifest)
-    known = parent.id if parent is not None and parent.id != blob else None
-    version = DatasetVersion(blob, known, counts_of(entries))
+    version = DatasetVersion(blob, _parent_of(blob, parent), counts_of(entries))
     folder = _folder(workspace, version, lambda: (classes, entries), emit)
     settings = fingerprint("config", config.model_dump(mode="json", exclude={"workspace"}))
     code = f"maskloop {installed('maskloop')}, manifest {MANIFEST_FORMAT}"
     workspace.ledger.versions.add(version, number, config=settings, code=code)
     return version, tree_hash(folder)
+
+
+def _parent_of(version: str, before: DatasetVersion | None) -> str | None:
+    if before is None:
+        return None
+    return before.parent if before.id == version else before.id
 
 
 def folder_of(workspace: Workspace, number: int, *, emit: Emit = silent) -> Path:
