@@ -96,25 +96,25 @@ class PlaneLabels:
         """Instances in the frame of `size_hw`. Raises BadFormat if the maps cannot be read."""
         if self.content["size_hw"] != list(size_hw):
             raise BadFormat(f"it is of an image of {self.content['size_hw']!r:.60}, the image is {size_hw}")
-        planes = [_read_plane(self.path.parent / name, size_hw) for name in self.content["planes"]]
+        planes = [_masks(_read_plane(self.path.parent / name, size_hw)) for name in self.content["planes"]]
         instances: list[Instance] = []
         problems: list[LabelProblem] = []
         used: set[tuple[int, int]] = set()
         for index, row in enumerate(self.content["instances"]):
             try:
-                label, place = _place(row, len(planes))
-                if place in used:
-                    raise DataError(f"its number {place[1]} on plane {place[0]} is another's too")
-                used.add(place)
-                mask = Mask.from_bitmap(planes[place[0] - 1] == place[1])
+                label, (plane, value) = _place(row, len(planes))
+                if (plane, value) in used:
+                    raise DataError(f"its number {value} on plane {plane} is another's too")
+                used.add((plane, value))
+                mask = planes[plane - 1].get(value)
                 instances.append(imported(label, None, mask, key=key, index=index, source=self.path))
             except DataError as exc:
                 problems.append(LabelProblem(self.path, None, f"instance {index + 1}: {exc.reason}"))
-        for number, plane in enumerate(planes, start=1):
-            nobodys = set(np.unique(plane).tolist()) - {0} - {value for where, value in used if where == number}
+        for number, masks in enumerate(planes, start=1):
+            nobodys = [value for value in masks if (number, value) not in used]
             if nobodys:
                 problems.append(
-                    LabelProblem(self.path, None, f"plane {number}: nobody has the number {min(nobodys)}")
+                    LabelProblem(self.path, None, f"plane {number}: nobody has the number {nobodys[0]}")
                 )
         return Labels(tuple(instances), tuple(problems))
 
@@ -188,3 +188,20 @@ def _read_plane(path: Path, size_hw: SizeHW) -> Plane:
     if plane is None or plane.shape != size_hw:
         raise BadFormat("the PNG file is damaged", path=path)
     return np.asarray(plane, dtype=np.uint16)
+
+
+def _masks(plane: Plane) -> dict[int, Mask]:
+    """The mask of every number of a plane; each is looked at in its own box alone."""
+    rows, columns = np.nonzero(plane)
+    values = plane[rows, columns]
+    if not values.size:
+        return {}
+    order = np.argsort(values, kind="stable")
+    found, starts = np.unique(values[order], return_index=True)
+    masks = {}
+    for value, own in zip(found.tolist(), np.split(order, starts[1:]), strict=True):
+        top, left = int(rows[own].min()), int(columns[own].min())
+        bottom, right = int(rows[own].max()) + 1, int(columns[own].max()) + 1
+        crop = plane[top:bottom, left:right] == value
+        masks[value] = Mask.from_crop(crop, left, top, (plane.shape[0], plane.shape[1]))
+    return masks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from dataclasses import replace
@@ -92,6 +93,19 @@ def test_what_was_imported_enters_the_next_version(finished: Path, fresh: Path, 
     _, entries = parse_manifest(opened.blobs.read(version.id))
     kinds = {item.origin.kind for entry in entries for item in entry.instances}
     assert OriginKind.IMPORTED in kinds
+
+
+@pytest.mark.skipif("MASKLOOP_DATA" not in os.environ, reason="no real data: MASKLOOP_DATA names the folder")
+def test_a_published_dataset_comes_in_whole(tmp_path: Path) -> None:
+    """74 photographs and 305 balloons, images and labels, into a workspace that knows none of them."""
+    data = Path(os.environ["MASKLOOP_DATA"]) / "balloon"
+    config = tmp_path / "config.yaml"
+    config.write_text(TINY.read_text().replace("[coin, ring, leaf, star]", "[coin, ring, leaf, star, ballon]"))
+    more = ("--images", data / "images", "--rename", "balloon=ballon")
+    found = import_(tmp_path / "ws", data / "annotations.json", "coco", *more, config=config)
+    assert (found["images"], found["instances"], found["problems"]) == (74, 305, [])
+    export = ("export", config, "--workspace", tmp_path / "ws", "--out", tmp_path / "out")
+    assert "no dataset version yet" in pipeline(*export).stderr
 
 
 # --- labels of which nobody has heard -------------------------------------------------------------------------
