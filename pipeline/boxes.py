@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from pipeline.domain.mask import Mask
 from pipeline.domain.prompts import Proposal
@@ -28,33 +29,55 @@ class BoxMasks:
         `ask` gives the segmenter's masks for the boxes of each sample id; `depends_on` is what they hang on.
         """
         bare = self._bare()
-        asked = {key: [Proposal(row.box, row.label, 1.0) for row in rows] for key, rows in bare.items()}
-        if not asked:
+        if not bare:
             return None
         name = fingerprint("boxes", *depends_on)
 
         def make(ids: Sequence[str]) -> dict[str, Predictions]:
-            return ask({sample_id: asked[sample_id] for sample_id in ids})
+            boxes = {key: [Proposal(row.box, row.label, 1.0) for row in bare[key].rows] for key in ids}
+            return ask(boxes)
 
-        self._shelf.make_predictions(name, sorted(asked), make, stage="boxes")
+        for revision, ids in _by_revision(bare):
+            self._shelf.make_predictions(_of_revision(name, revision), ids, make, stage="boxes")
         return name
 
     def find(self, name: str | None) -> Callable[[str, str], Mask | None]:
         """The mask that was made for a box-only instance, by sample and instance id."""
         bare = self._bare() if name else {}
-        made = self._shelf.predictions(name, sorted(bare), stage="boxes") if name else {}
         masks = {
             (sample_id, instance.id): prediction.mask
-            for sample_id, predictions in made.items()
-            for instance, prediction in zip(bare[sample_id], predictions, strict=True)
+            for revision, ids in _by_revision(bare)
+            for sample_id, found in self._found(name or "", revision, ids).items()
+            for instance, prediction in zip(bare[sample_id].rows, found, strict=True)
             if prediction is not None
         }
         return lambda sample_id, instance_id: masks.get((sample_id, instance_id))
 
-    def _bare(self) -> dict[str, list[Instance]]:
-        """By sample, the imported instances of which only the box is known; samples without any are left out."""
+    def _found(self, name: str, revision: int, ids: Sequence[str]) -> Mapping[str, Predictions]:
+        return self._shelf.predictions(_of_revision(name, revision), ids, stage="boxes")
+
+    def _bare(self) -> dict[str, _Bare]:
+        """By sample, the box-only instances of the newest labels that were imported; samples without any are left
+        out.
+        """
         found = {
-            row.sample_id: [instance for instance in row.instances if instance.mask is None]
-            for row in self._ledger.annotations.imported()
+            said.sample_id: _Bare(said.revision, [item for item in said.instances if item.mask is None])
+            for said in self._ledger.annotations.imported()
         }
-        return {sample_id: rows for sample_id, rows in found.items() if rows}
+        return {sample_id: bare for sample_id, bare in found.items() if bare.rows}
+
+
+class _Bare(NamedTuple):
+    revision: int
+    rows: list[Instance]
+
+
+def _by_revision(bare: Mapping[str, _Bare]) -> Iterator[tuple[int, list[str]]]:
+    """Sample ids, sorted, by the revision that the boxes are of."""
+    for revision in sorted({one.revision for one in bare.values()}):
+        yield revision, sorted(key for key, one in bare.items() if one.revision == revision)
+
+
+def _of_revision(name: str, revision: int) -> str:
+    """Labels that were imported later have other boxes: theirs are masks of their own."""
+    return name if revision == 1 else fingerprint("boxes", name, revision)
