@@ -10,7 +10,8 @@ from itertools import islice
 from typing import Any
 
 from connectors.fiftyone import likeness, views
-from connectors.fiftyone.samples import FIGURES, ID, INSTANCE, LABELS, SAID, fields_of
+from connectors.fiftyone.rows import digest_of
+from connectors.fiftyone.samples import FIGURES, ID, INSTANCE, LABELS, ROW, SAID, fields_of
 from connectors.fiftyone.tags import FIELDS, TaggedLabel, TaggedSample, relabelled
 from pipeline.errors import BackendRejected
 from pipeline.ports import ReviewRow
@@ -30,27 +31,27 @@ def fill(name: str, project: str, rows: Iterable[ReviewRow], *, brain: bool) -> 
     import fiftyone as fo
 
     dataset = _dataset(name, project, fo)
-    known = dict(zip(*dataset.values([ID, "id"]), strict=True))
-    counts = {"made": 0, "refreshed": 0, "removed": 0}
+    known = {key: (own, digest) for key, own, digest in zip(*dataset.values([ID, "id", ROW]), strict=True)}
+    left = {key: own for key, (own, _) in known.items()}
+    counts = {"made": 0, "refreshed": 0}
     parts: set[str] = set()
-    left = dict(known)
     iterator = iter(rows)
     while batch := {row.sample.id: row for row in islice(iterator, _BATCH)}:
         fresh = [_sample(row, fo) for key, row in batch.items() if key not in known]
-        old = [known[key] for key in batch if key in known]
+        changed = [known[key][0] for key, row in batch.items() if key in known and known[key][1] != digest_of(row)]
         dataset.add_samples(fresh, progress=False)
-        for sample in dataset.select(old).iter_samples(autosave=True, progress=False) if old else ():
+        for sample in dataset.select(changed).iter_samples(autosave=True, progress=False) if changed else ():
             _refresh(sample, batch[sample[ID]], fo)
         parts |= {
             f"uncertainty_{part}" for row in batch.values() if row.uncertainty for part in row.uncertainty.parts
         }
-        left = {key: value for key, value in left.items() if key not in batch}
+        for key in batch:
+            left.pop(key, None)
         counts["made"] += len(fresh)
-        counts["refreshed"] += len(old)
+        counts["refreshed"] += len(changed)
     dataset.delete_samples(list(left.values()))
-    counts["removed"] = len(left)
     _dress(dataset, sorted(parts), fo, brain=brain)
-    return counts
+    return counts | {"removed": len(left)}
 
 
 def tagged(name: str) -> Iterator[TaggedSample]:
@@ -70,7 +71,8 @@ def _dataset(name: str, project: str, fo: Any) -> Any:
         dataset = fo.Dataset(name, persistent=True)
         dataset.media_type = "image"
         dataset.info[_OURS] = project
-        dataset.add_sample_field(ID, fo.StringField)
+        for field in (ID, ROW):
+            dataset.add_sample_field(field, fo.StringField)
         for field, kind in FIGURES.items():
             dataset.add_sample_field(field, {float: fo.FloatField, int: fo.IntField, str: fo.StringField}[kind])
         for field in LABELS:

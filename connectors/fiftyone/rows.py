@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from pipeline.domain.records import Instance, Sample
 from pipeline.domain.rounds import Uncertainty
 from pipeline.ports import ReviewRow
 
-__all__ = ["read_rows", "write_rows"]
+__all__ = ["digest_of", "read_rows", "write_rows"]
 
 
 def write_rows(rows: Iterable[ReviewRow], file: BinaryIO) -> None:
@@ -23,6 +24,11 @@ def write_rows(rows: Iterable[ReviewRow], file: BinaryIO) -> None:
 def read_rows(file: BinaryIO) -> Iterator[ReviewRow]:
     """The rows that `write_rows` wrote, one at a time."""
     return (_row(json.loads(line)) for line in file)
+
+
+def digest_of(row: ReviewRow) -> str:
+    """The SHA-256 of all that a row says: rows that say the same have the same."""
+    return hashlib.sha256(json.dumps(_plain(row), sort_keys=True).encode()).hexdigest()
 
 
 def _plain(row: ReviewRow) -> dict[str, Any]:

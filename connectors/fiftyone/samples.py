@@ -6,15 +6,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from connectors.fiftyone.masks import cropped, relative
+from connectors.fiftyone.rows import digest_of
 from pipeline.domain.geometry import SizeHW
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Instance, OriginKind, State
 from pipeline.ports import ReviewRow
 
-__all__ = ["FIGURES", "ID", "INSTANCE", "LABELS", "SAID", "fields_of"]
+__all__ = ["FIGURES", "ID", "INSTANCE", "LABELS", "ROW", "SAID", "fields_of"]
 
 ID = "maskloop_id"
 """The field of a sample that holds our id."""
+
+ROW = "maskloop_row"
+"""The field of a sample that holds the digest of the row that it was made from."""
 
 INSTANCE = "maskloop_id"
 """The attribute of a label that holds our id."""
@@ -58,6 +62,7 @@ def _figures(row: ReviewRow, human: Iterable[Instance]) -> dict[str, Any]:
     parts = {f"uncertainty_{name}": value for name, value in doubt.parts.items()} if doubt is not None else {}
     return {
         ID: row.sample.id,
+        ROW: digest_of(row),
         "uncertainty": doubt.value if doubt is not None else None,
         "asked_in_round": row.round,
         "agreement": row.agreement,

@@ -53,7 +53,7 @@ def arrange(dataset: Any, fo: Any, figures: list[str]) -> None:
         fo.SidebarGroupDocument(name="figures", paths=figures),
         fo.SidebarGroupDocument(
             name="file",
-            paths=["filepath", "maskloop_id", "id", "created_at", "last_modified_at"],
+            paths=["filepath", "maskloop_id", "maskloop_row", "id", "created_at", "last_modified_at"],
             expanded=False,
         ),
         fo.SidebarGroupDocument(

@@ -73,6 +73,8 @@ def _open(desk: Desk, config: Path, round_: int | None, version: str | None, *, 
     """Show it; an App is shown until Ctrl-C."""
     from pipeline.reviewing import Shows
 
+    if not json_:
+        click.echo("gathering what is known of each image …", err=True)
     reviewer, count = desk.open(round_=round_, version=version)
     back = f"`pipeline review {config} --pull` takes the verdicts back"
     if not isinstance(reviewer, Shows):
@@ -91,6 +93,8 @@ def _open(desk: Desk, config: Path, round_: int | None, version: str | None, *, 
             click.echo(f"{count} images at {url}\nCtrl-C ends the App; {back}.")
             webbrowser.open(url)
 
+    if not json_:
+        click.echo("the App is starting …", err=True)
     try:
         reviewer.show(ready)
     except KeyboardInterrupt:

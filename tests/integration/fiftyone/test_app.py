@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +120,18 @@ def tagged(
         person.open(second)
         person.tag_label(x, y, shown[second].sample.size_hw, "accept")
     return {(shown[first].sample.id, None): "fix", (shown[second].sample.id, target.id): "accept"}
+
+
+@pytest.mark.parametrize("path", ["/fiftyone", f"/media?filepath={TINY}"])
+def test_no_other_web_page_may_read_what_the_app_gives_out(app: str, path: str) -> None:
+    base = app.partition("/datasets")[0]
+    asked = urllib.request.Request(f"{base}{path}", headers={"Origin": "http://elsewhere.example"})
+    try:
+        with urllib.request.urlopen(asked, timeout=30) as answer:
+            headers = answer.headers
+    except urllib.error.HTTPError as refused:
+        headers = refused.headers
+    assert headers.get("Access-Control-Allow-Origin") is None
 
 
 @pytest.fixture(scope="module")
