@@ -190,15 +190,16 @@ def take(
     outcome = review(verdicts, shown.get, config.project.classes, round=number, now=now)
     decisions = [Decision(verdict, "ignored", why) for verdict, why in outcome.ignored]
     for reviewed in outcome.reviewed:
-        decisions += _taken(ledger, reviewed, number, now)
+        decisions += _taken(ledger, reviewed, shown[reviewed.sample_id], number, now)
     return sorted(decisions, key=lambda row: (row.verdict.sample_id, row.verdict.instance_id or ""))
 
 
-def _taken(ledger: Ledger, reviewed: Reviewed, number: int, now: datetime) -> list[Decision]:
+def _taken(ledger: Ledger, reviewed: Reviewed, row: ReviewRow, number: int, now: datetime) -> list[Decision]:
     """One author's word on one image: what follows from it first, the decisions last."""
     known = _known(ledger, reviewed)
     fresh = [verdict for verdict in reviewed.verdicts if known.get(_about(verdict)) != verdict.decision]
     if any(verdict.decision not in {FIX, HOLD_OUT} for verdict in fresh) and reviewed.annotation is not None:
+        ledger.annotations.append_shown(_by_machines(row, now))
         ledger.annotations.append(reviewed.annotation)
     if any(verdict.decision == FIX for verdict in fresh):
         key = f"{FIX}/{reviewed.sample_id}/{number}"
@@ -216,6 +217,15 @@ def _taken(ledger: Ledger, reviewed: Reviewed, number: int, now: datetime) -> li
         Decision(verdict, "known" if known.get(_about(verdict)) == verdict.decision else "new")
         for verdict in reviewed.verdicts
     ]
+
+
+def _by_machines(row: ReviewRow, now: datetime) -> Iterator[Annotation]:
+    """What models say of an image of which nobody else has spoken, for the record: an object that was shown, and that
+    nobody judges, must not become background."""
+    if row.machine and all(item.origin.kind is OriginKind.MODEL for item in row.merged):
+        made = row.machine[0].origin
+        origin = Origin(OriginKind.MODEL, made.name)
+        yield Annotation(row.sample.id, 0, row.machine, origin, made.round or 0, now, size_hw=row.sample.size_hw)
 
 
 def _about(verdict: Verdict) -> tuple[str, str]:
