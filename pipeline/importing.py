@@ -114,9 +114,8 @@ def import_labels(
 ) -> Imported:
     """Read all labels, then append them as imported revisions whose origin is `source`; the caller holds the lock.
 
-    Labels of the samples in `proposed` are a model's, and no labels.
-
-    An image of which a label cannot be read keeps what it had: what is missing would teach that nothing is there.
+    An image of which a label cannot be read keeps what it had: what is missing would teach that nothing is there. So
+    do the samples in `proposed`, of which the labels are partly a model's. Tells `import.started` and `import.batch`.
     Raises ConfigError for labels whose class the project does not have, with all their names.
     """
     pool, read, listed = _Pool(ledger), _Read(renaming, proposed), list(found)
@@ -127,6 +126,8 @@ def import_labels(
         elif one.labels is not None:
             read.take(one, one.labels, pool)
         emit("import.batch", done=1)
+    unlabelled = sum(isinstance(one, Found) and one.labels is None for one in listed)
+    read.notes += [f"images without labels: {unlabelled}"] if unlabelled else []
     read.notes += _unused(renaming, read.labels)
     _check_classes(read.labels, classes, renaming)
     twice = {sample_id for sample_id, count in read.uses.items() if count > 1}

@@ -11,9 +11,11 @@ import pytest
 
 from benchmarks.roundtrip import generated, iou
 from connectors.ultralytics.runtime import load
+from pipeline.domain.dataset import DatasetEntry
+from pipeline.domain.geometry import Box
 from pipeline.domain.mask import Mask
 from pipeline.formats.labels import imported
-from pipeline.formats.round_trip import read_back, yolo_round_trip, yolo_round_trip_in_training
+from pipeline.formats.round_trip import read_back, under_floor, yolo_round_trip, yolo_round_trip_in_training
 from pipeline.formats.seams import one_ring
 from pipeline.formats.yolo import data_yaml, label_rows
 
@@ -92,3 +94,19 @@ def test_a_mask_of_the_whole_image_and_one_of_one_pixel() -> None:
         assert yolo_round_trip(Mask.from_bitmap(np.ones((height, width), dtype=np.bool_))) == 1.0
         assert yolo_round_trip(Mask.from_crop(pixel, width - 1, height - 1, (height, width))) == 1.0
     assert yolo_round_trip_in_training(Mask.from_bitmap(np.ones((2160, 3840), dtype=np.bool_))) == 1.0
+
+
+def test_the_worst_come_first_and_known_figures_are_taken() -> None:
+    frame = np.zeros((40, 60), dtype=np.bool_)
+    frame[4:6, 4:6] = frame[4:6, 50:52] = True
+    mask = Mask.from_bitmap(frame)
+    far = imported("cat", None, mask, key="x", index=1, source=Path("x"))
+    whole = imported("cat", None, Mask.from_box(Box(4, 4, 9, 9), (40, 60)), key="x", index=2, source=Path("x"))
+    box = imported("cat", Box(1, 1, 5, 5), None, key="x", index=3, source=Path("x"))
+    entries = [
+        DatasetEntry("a", (40, 60), "train", "a", 1, (far, whole, box)),
+        DatasetEntry("b", (40, 60), "train", "b", 1, (far, whole), round_trip={far.id: 0.94, whole.id: 0.01}),
+    ]
+    found = [(one.sample_id, one.instance.id, round(one.iou, 2)) for one in under_floor(entries)]
+    assert found == [("b", whole.id, 0.01), ("a", far.id, round(yolo_round_trip(mask), 2)), ("b", far.id, 0.94)]
+    assert [one.sample_id for one in under_floor(entries, 0.02)] == ["b"]

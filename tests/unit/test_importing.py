@@ -1,0 +1,124 @@
+"""Labels into a ledger: all or none, once, and never for the wrong image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from pipeline.domain.geometry import Box, SizeHW
+from pipeline.domain.mask import Mask
+from pipeline.domain.records import Annotation
+from pipeline.errors import BadFormat, ConfigError
+from pipeline.formats.labels import Found, LabelProblem, Labels, imported
+from pipeline.importing import Imported, Renaming, import_labels, proposed_beside
+from pipeline.store.ledger import Ledger
+from tests.fakes.store import NOON, ingested, sample_id
+
+LATER = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Said:
+    """Objects of these labels, or a problem that loses one."""
+
+    labels: tuple[str, ...] = ("cat",)
+    lost: bool = False
+    path: Path = Path("labels.json")
+
+    def read(self, size_hw: SizeHW, key: str) -> Labels:
+        mask = Mask.from_box(Box(2, 2, 9, 9), size_hw)
+        rows = [
+            imported(label, None, mask, key=key, index=n, source=self.path) for n, label in enumerate(self.labels)
+        ]
+        problems = (LabelProblem(self.path, None, "an object was lost"),) if self.lost else ()
+        return Labels(tuple(rows), problems)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """Three images, whose files are there."""
+    opened = Ledger(tmp_path / "ledger.sqlite", root=tmp_path, now=lambda: NOON)
+    opened.join_fence()
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(b"x" * (100 + number))
+    rows = [ingested(number, folder=tmp_path) for number in range(3)]
+    stamps = [(path.stat().st_size, path.stat().st_mtime_ns) for path in (row.source for row in rows)]
+    opened.samples.add([replace(row, source_stamp=stamp) for row, stamp in zip(rows, stamps, strict=True)])
+    yield opened
+    opened.close()
+
+
+def take(ledger: Ledger, *found: Found | LabelProblem, at: datetime = NOON, **renaming: object) -> Imported:
+    given = Renaming(**renaming)  # type: ignore[arg-type]
+    return import_labels(found, ledger, ["cat", "dog"], source="labels.json", renaming=given, at=at)
+
+
+def by_id(number: int, labels: Said | None = None) -> Found:
+    return Found(Path("nowhere") / f"{sample_id(number)[:16]}.png", None, labels or Said())
+
+
+def said(ledger: Ledger) -> list[Annotation]:
+    return list(ledger.annotations.history())
+
+
+def test_one_foreign_label_and_nothing_is_written(ledger: Ledger) -> None:
+    with pytest.raises(ConfigError, match=r"'cow', 'pig' are not among project\.classes"):
+        take(ledger, by_id(0), by_id(1, Said(("pig", "cat", "cow"))))
+    assert said(ledger) == []
+
+
+def test_only_what_is_new_is_a_revision(ledger: Ledger) -> None:
+    assert take(ledger, by_id(0)).images == 1
+    told = take(ledger, by_id(0), by_id(1), by_id(2, Said(())), at=LATER)
+    assert (told.images, told.instances, told.unchanged) == (2, 1, 1)
+    assert [(one.sample_id, len(one.instances)) for one in said(ledger)] == sorted(
+        [(sample_id(0), 1), (sample_id(1), 1), (sample_id(2), 0)]
+    )
+    changed = take(ledger, by_id(0, Said(("dog",))), at=LATER)
+    assert (changed.images, changed.unchanged) == (1, 0)
+    assert [one.revision for one in said(ledger) if one.sample_id == sample_id(0)] == [1, 2]
+
+
+def test_an_image_that_lost_an_object_keeps_what_it_had(ledger: Ledger) -> None:
+    told = take(ledger, by_id(0, Said(lost=True)), by_id(1))
+    assert told.images == 1
+    assert "an object was lost" in told.problems[0]
+    assert [one.sample_id for one in said(ledger)] == [sample_id(1)]
+
+
+def test_labels_are_renamed_and_left_out_before_they_are_judged(ledger: Ledger) -> None:
+    take(ledger, by_id(0, Said(("pig", "cow", "cat"))), names={"pig": "dog"}, ignore=frozenset({"cow"}))
+    assert [item.label for item in said(ledger)[0].instances] == ["dog", "cat"]
+
+
+def test_a_start_that_is_no_samples_is_no_id(ledger: Ledger) -> None:
+    stranger = Found(Path("f" * 16 + ".png"), None, Said())
+    longer = Found(Path(sample_id(0)[:16] + "0" * 48 + ".png"), None, Said())
+    told = take(ledger, stranger, longer, Found(Path("nothing.png")))
+    assert told.images == 0
+    assert len(told.problems) == 2
+    assert told.notes == ("images without labels: 1",)
+
+
+def test_a_replaced_file_takes_no_labels(ledger: Ledger, tmp_path: Path) -> None:
+    (tmp_path / "0.png").write_bytes(b"another")
+    told = take(ledger, by_id(0), Found(Path("nowhere/0.png"), None, Said()))
+    assert all("another image lies in its file's place" in problem for problem in told.problems)
+    assert len(told.problems) == 2
+    assert said(ledger) == []
+
+
+def test_what_a_manifest_says_of_proposals(tmp_path: Path) -> None:
+    (tmp_path / "annotations").mkdir()
+    lines = ['{"format":1}', '{"sample":"a","instances":[{"state":"proposed"}]}', '{"sample":"b"}']
+    (tmp_path / "manifest.jsonl").write_text("\n".join(lines))
+    for path in (tmp_path, tmp_path / "x.json", tmp_path / "annotations" / "x.json"):
+        assert proposed_beside(path) == {"a"}
+    assert proposed_beside(tmp_path / "annotations" / "deeper" / "x.json") == frozenset()
+    (tmp_path / "manifest.jsonl").write_text('{"state":"proposed"')
+    with pytest.raises(BadFormat, match="line 1: not a manifest row"):
+        proposed_beside(tmp_path)
