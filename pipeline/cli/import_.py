@@ -33,7 +33,7 @@ _LISTED = 20
 @click.option(
     "--images",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="A folder of images; those that are new join the pool first.",
+    help="A folder of images; those that are new join the pool first, in splits as any source's.",
 )
 @click.option("--rename", multiple=True, metavar="OLD=NEW", help="What a label is called here; may be repeated.")
 @click.option("--ignore", multiple=True, metavar="NAME", help="Leave out objects of this label; may be repeated.")
