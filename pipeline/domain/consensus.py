@@ -164,7 +164,9 @@ def _together(group: Group, people: int, method: Method) -> Instance | None:
 
 
 def _state(states: set[State], *, alike: bool) -> State:
-    """Accepted only if everybody accepted the same; drawn if nobody was shown it."""
+    """Accepted only if everybody accepted the same; drawn if nobody was shown it; what nobody judged stays proposed."""
+    if states == {State.PROPOSED}:
+        return State.PROPOSED
     if states == {State.ACCEPTED} and alike:
         return State.ACCEPTED
     return State.DRAWN if states == {State.DRAWN} else State.EDITED

@@ -88,6 +88,12 @@ def test_nobody_sees_anything() -> None:
     assert agreed(("a", []), ("b", [])) == Consensus((), 1.0, {"a": 1.0, "b": 1.0})
 
 
+def test_a_proposal_that_nobody_judged_stays_one() -> None:
+    for other in (HERE, SHIFTED):
+        said = [("a", [one("m", "a", HERE, State.PROPOSED)]), ("b", [one("m", "b", other, State.PROPOSED)])]
+        assert [item.state for item in agreed(*said).instances] == [State.PROPOSED]
+
+
 def test_boxes_without_masks_meet_in_the_middle() -> None:
     said = [
         (name, [replace(one("m", name), mask=None, box=box)])
