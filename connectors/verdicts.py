@@ -57,7 +57,8 @@ def _unchanged(outline: Outline, shown: Instance) -> bool:
 
 
 def _judged(shown: Instance, outline: Outline | None, origin: Origin) -> Instance:
-    shown = replace(shown, before=Before(shown.origin, shown.label, shown.mask))
+    # What it took somebody else to make it, if it is a person's, is on their account.
+    shown = replace(shown, before=Before(shown.origin, shown.label, shown.mask), clicks=0)
     if outline is None:
         return replace(shown, origin=origin, state=State.REJECTED)
     if _unchanged(outline, shown):

@@ -57,8 +57,11 @@ class ClickLog:
 
     def _rows(self, task: str) -> list[dict[str, Any]]:
         try:
-            lines = (self._folder / f"{_file(task)}.jsonl").read_text(encoding="utf-8").splitlines()
+            lines = (self._folder / f"{_file(task)}.jsonl").read_bytes().splitlines()
         except FileNotFoundError:
+            return []
+        except OSError as exc:
+            _log.warning("the clicks of task %s cannot be read: %s", task, exc)
             return []
         rows = []
         for line in lines:

@@ -50,13 +50,19 @@ def test_what_a_brush_changed_keeps_the_clicks_before_it(tmp_path: Path) -> None
     assert log.clicks("7", "r1", mask(33)) == 2
 
 
-@pytest.mark.parametrize("torn", ['{"region": "r1", "ma', "[]", '{"region": "r1"}', "\x00"])
-def test_a_torn_line_costs_itself_alone(tmp_path: Path, torn: str) -> None:
+@pytest.mark.parametrize("torn", [b'{"region": "r1", "ma', b"[]", b'{"region": "r1"}', b"\x00", b"\xff\xfe"])
+def test_a_torn_line_costs_itself_alone(tmp_path: Path, torn: bytes) -> None:
     log = ClickLog(tmp_path)
     log.write("7", "r1", mask(11), 4, None)
-    with (tmp_path / "7.jsonl").open("a") as file:
-        file.write(torn + "\n")
+    with (tmp_path / "7.jsonl").open("ab") as file:
+        file.write(torn + b"\n")
     assert log.clicks("7", "r1", mask(11)) == 4
+
+
+def test_a_log_that_cannot_be_read_costs_the_count_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "7.jsonl").mkdir()
+    assert ClickLog(tmp_path).clicks("7", "r1", mask(11)) == 0
+    assert "the clicks of task 7 cannot be read" in caplog.text
 
 
 def test_a_tasks_name_cannot_leave_the_folder(tmp_path: Path) -> None:

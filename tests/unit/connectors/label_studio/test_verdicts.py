@@ -151,3 +151,10 @@ def test_clicks_belong_to_what_the_person_made() -> None:
         (State.EDITED, 3),
         (State.DRAWN, 2),
     ]
+
+
+def test_the_clicks_of_whoever_made_what_was_shown_are_not_counted_again() -> None:
+    made = replace(shown(), origin=Origin(OriginKind.HUMAN, "bo@example.org"), state=State.DRAWN, clicks=4)
+    for regions in ([brush("m1", WHOLE)], [brush("m1", WHOLE, "coin")], []):
+        (one,) = verdicts([made], regions, PERSON, task="7")
+        assert (one.clicks, one.origin) == (0, PERSON)
