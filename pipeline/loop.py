@@ -49,6 +49,7 @@ from pipeline.stages.select import select
 from pipeline.stages.submit import submit
 from pipeline.stages.train import repeats_of, train
 from pipeline.store.atomic import atomic_write
+from pipeline.store.readings import Readings
 from pipeline.store.workspace import Workspace
 
 __all__ = ["START", "Loop", "Peers"]
@@ -155,27 +156,30 @@ class Loop:
     def _ingest(self, _number: int) -> Facts:
         samples, blobs, settings = self._ledger.samples, self._workspace.blobs, self._config.ingest
         tell_changed_settings(self._ledger, settings.split, self._config.seed, emit=self._emit)
-        found = ingest(
-            settings.sources,
-            settings.split,
-            self._classes,
-            known=samples.sources(),
-            quarantined={str(item.path): item.stamp for item in samples.quarantined()},
-            executor=self._peers.executor,
-            store_image=lambda png: blobs.path(blobs.put(png)),
-            scenes_folder=self._workspace.root / "scenes",
-            pool={sample.id: sample for sample in samples.all()},
-            looks=self._likenesses,
-            emit=self._emit,
-        )
-        for batch in batched(found, 64):
-            for item in (item for item in batch if not isinstance(item, IngestedSample)):
-                rows = item.rows if isinstance(item, SetAside) else (item,)
-                samples.quarantine(*rows)
-                for row in rows:
-                    self._emit("quarantined", path=str(row.path), reason=row.reason)
-            samples.add([item for item in batch if isinstance(item, IngestedSample)])
-            self._emit("ingest.batch", done=len(batch))
+        with Readings(self._workspace.work("ingest") / "readings.jsonl") as readings:
+            found = ingest(
+                settings.sources,
+                settings.split,
+                self._classes,
+                known=samples.sources(),
+                quarantined={str(item.path): item.stamp for item in samples.quarantined()},
+                executor=self._peers.executor,
+                store_image=lambda png: blobs.path(blobs.put(png)),
+                scenes_folder=self._workspace.root / "scenes",
+                pool={sample.id: sample for sample in samples.all()},
+                looks=self._likenesses,
+                recall=readings.recall,
+                remember=readings.remember,
+                emit=self._emit,
+            )
+            for batch in batched(found, 64):
+                for item in (item for item in batch if not isinstance(item, IngestedSample)):
+                    rows = item.rows if isinstance(item, SetAside) else (item,)
+                    samples.quarantine(*rows)
+                    for row in rows:
+                        self._emit("quarantined", path=str(row.path), reason=row.reason)
+                samples.add([item for item in batch if isinstance(item, IngestedSample)])
+                self._emit("ingest.batch", done=len(batch))
         if not samples.count():
             raise ConfigError("no readable image was found in any source", key="ingest.sources")
         return {"samples": samples.count(), "quarantined": len(samples.quarantined())}
@@ -249,7 +253,7 @@ class Loop:
     def _submit(self, number: int) -> Facts:
         annotator, tasks = self._peers.annotator, self._ledger.tasks
         done = tasks.of(number).keys() | self._ledger.samples.set_aside_ids()
-        again = waiting(self._ledger)
+        again = dict.fromkeys(waiting(self._ledger))
         wanted = dict.fromkeys([*again, *self._ledger.rounds.selection(number).ranked])
         fresh = [key for key in wanted if key not in done]
         self._emit("submit.started", total=len(fresh))
@@ -263,7 +267,7 @@ class Loop:
             self._emit("submit.batch", done=len(ids))
         asked = tasks.of(number)
         self._ledger.requests.asked(asked)
-        return {"tasks": len(asked), "again": len(asked.keys() & set(again)), "annotator": annotator.name}
+        return {"tasks": len(asked), "again": len(asked.keys() & again.keys()), "annotator": annotator.name}
 
     def _collect(self, number: int) -> Facts | None:
         waiting = self._ledger.tasks.unanswered(number)
