@@ -5,10 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.domain.geometry import SizeHW
 from pipeline.domain.likeness import Likeness
 from pipeline.domain.records import Instance, Sample
 
-__all__ = ["IngestedSample", "Quarantined", "SetAside"]
+__all__ = ["Frame", "IngestedSample", "Quarantined", "SetAside"]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An image that was read, and has no split yet: `path` is a file of its canonical frame."""
+
+    sample_id: str
+    size_hw: SizeHW
+    path: Path
+    likeness: Likeness | None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.domain.geometry import SizeHW
+from pipeline.domain.ingested import Frame
 from pipeline.domain.likeness import Likeness, likeness_of
 from pipeline.domain.records import Split
 from pipeline.errors import DataError, ImageUnreadable
@@ -22,13 +23,17 @@ Stamp = tuple[int, int]
 
 @dataclass(frozen=True)
 class Item:
-    """A file to read, with what its source says about it; `key` is "" where the image is its own group."""
+    """A file to read, with what its source says about it; `key` is "" where the image is its own group.
+
+    `frame` is what is known of the file already: then only its labels are read.
+    """
 
     image: Path
     stamp: Stamp
     split: Split | None
     labels: LabelSource | None
     key: str
+    frame: Frame | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,10 @@ def read_item(item: Item, *, classes: tuple[str, ...], max_pixels: int, describe
 
     Nothing that is wrong with them is raised: it is told.
     """
+    if item.frame is not None:
+        frame = item.frame
+        labels = _checked(item.labels, frame.size_hw, frame.sample_id, classes) if item.labels else None
+        return Reading(item, None, frame.sample_id, frame.size_hw, None, labels, frame.likeness)
     try:
         if printable(item.image) != item.image:
             raise ImageUnreadable("the file's name is not valid UTF-8: rename it")

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.domain.geometry import SizeHW
 from pipeline.domain.grouping import Anchor, Arrival, Place, Torn, place
-from pipeline.domain.ingested import IngestedSample, Quarantined, SetAside
+from pipeline.domain.ingested import Frame, IngestedSample, Quarantined, SetAside
 from pipeline.domain.likeness import Likeness, likeness_of
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Instance, Sample, Split
@@ -133,6 +133,8 @@ def ingest(
     scenes_folder: Path,
     pool: Mapping[str, Sample],
     looks: Callable[[], Mapping[str, Likeness]],
+    recall: Callable[[Path, Stamp], Frame | None] = lambda *_: None,
+    remember: Callable[[Path, Stamp, Frame], None] = lambda *_: None,
     emit: Emit = silent,
 ) -> Iterator[IngestedSample | Quarantined | SetAside]:
     """Every file that is new or has changed, in a fixed order, as a sample or as a quarantine row, or as both.
@@ -147,13 +149,14 @@ def ingest(
     All files are read before the first sample comes, so that neither their order nor that of the sources decides a
     split. `pool` are the samples that have theirs, by id, all that `known` names among them; `looks` (sample id ->
     likeness) is asked only if there is anything new. What is tied to different splits is set aside, before any
-    sample comes.
+    sample comes. What was read is told to `remember`, and not decoded again if `recall` knows it: a call that was
+    interrupted before the first sample came has not read in vain.
 
     Raises ConfigError for a source that does not exist, BadFormat for a dataset that is broken as a whole.
     """
     for number, source in enumerate(sources):
         _check(source, number, classes)
-    shared = _Shared(splits, tuple(classes), known, quarantined, pool)
+    shared = _Shared(splits, tuple(classes), known, quarantined, pool, recall, remember)
     intakes = [
         _Intake(source, shared, scenes_folder.resolve())
         for source in sorted(sources, key=lambda one: one.kind == "images")
@@ -219,6 +222,8 @@ class _Shared:
     known: Mapping[str, tuple[str, Stamp]]
     quarantined: Mapping[str, Stamp]
     pool: Mapping[str, Sample]
+    recall: Callable[[Path, Stamp], Frame | None]
+    remember: Callable[[Path, Stamp, Frame], None]
     seen: dict[str, _Taken] = field(default_factory=dict)
 
     def has(self, sample_id: str) -> bool:
@@ -290,7 +295,14 @@ class _Intake:
                 if standing.split == "train" and str(found.image) not in self.shared.quarantined:
                     self.earlier[sample_id] = None
             elif self.shared.quarantined.get(str(printable(found.image))) != stamp:
-                yield Item(found.image, stamp, found.split, found.labels, self._key(found.image))
+                frame = self._recalled(found.image, stamp)
+                yield Item(found.image, stamp, found.split, found.labels, self._key(found.image), frame)
+
+    def _recalled(self, image: Path, stamp: Stamp) -> Frame | None:
+        """What an interrupted call read of the file, if that is all that is wanted. Scenes are faster drawn."""
+        frame = None if self.source.kind == "scenes" else self.shared.recall(image, stamp)
+        wanted = self.shared.splits.near_duplicates == "group"
+        return frame if frame is not None and (frame.likeness is not None or not wanted) else None
 
     def _found(self) -> Iterator[Found | LabelProblem]:
         """Files that the source names; scenes among them may have yet to be drawn."""
@@ -319,8 +331,13 @@ class _Intake:
         path, stamp = item.image, item.stamp
         if self.source.kind == "scenes" and read.png is not None:
             stamp = _write_scene(path, read.png, emit)
+        elif item.frame is not None:
+            path = item.frame.path
         elif read.png is not None:
             path = store_image(read.png)
+        if item.frame is None and self.source.kind != "scenes":
+            frame = Frame(read.sample_id, read.size_hw, path, read.likeness)
+            self.shared.remember(item.image, item.stamp, frame)
         labels = read.labels.instances if read.labels is not None and read.labels.complete else None
         return _Taken(
             read.sample_id, path, read.size_hw, item.image, stamp, item.split, item.key, labels, read.likeness

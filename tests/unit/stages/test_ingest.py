@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 from pydantic import ValidationError
 
 from connectors.executors import serial, threads
-from pipeline.domain.ingested import IngestedSample, Quarantined, SetAside
+from pipeline.domain.ingested import Frame, IngestedSample, Quarantined, SetAside
 from pipeline.domain.likeness import Likeness
 from pipeline.errors import ConfigError, DataError
 from pipeline.formats.image import read_frame
@@ -37,6 +37,7 @@ class Pool:
         self.quarantined: dict[str, tuple[int, int]] = {}
         self.rows: list[Quarantined] = []
         self.events: list[str] = []
+        self.frames: dict[tuple[Path, tuple[int, int]], Frame] = {}
 
     def take(
         self,
@@ -58,6 +59,8 @@ class Pool:
             scenes_folder=self.root / "scenes",
             pool={key: one.sample for key, one in self.samples.items()},
             looks=self._looks,
+            recall=lambda path, stamp: self.frames.get((path, stamp)),
+            remember=lambda path, stamp, frame: self.frames.update({(path, stamp): frame}),
             emit=self._hear,
         ):
             came.append(found)

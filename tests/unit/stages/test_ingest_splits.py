@@ -187,3 +187,39 @@ def test_a_known_group_keeps_its_split_when_the_fractions_change(pool: Pool, tmp
 def test_settings_that_mean_nothing_are_refused(settings: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
         SplitSettings.model_validate(settings)
+
+
+def test_an_interrupted_call_has_not_read_in_vain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read before it ended is not decoded again, and what comes of it is the same."""
+    for number in range(6):
+        draw(tmp_path / f"pool/{number}.png", number)
+    whole, parted = Pool(tmp_path / "a"), Pool(tmp_path / "b")
+    whole.take(source(tmp_path / "pool"), **HALF)
+    read = Path.read_bytes
+    opened: list[str] = []
+    interrupts = [4]
+
+    def counted(self: Path) -> bytes:
+        if len(opened) in interrupts:
+            interrupts.clear()
+            raise KeyboardInterrupt
+        opened.append(self.name)
+        return read(self)
+
+    monkeypatch.setattr(Path, "read_bytes", counted)
+    with pytest.raises(KeyboardInterrupt):
+        parted.take(source(tmp_path / "pool"), **HALF)
+    assert parted.samples == {}
+    parted.take(source(tmp_path / "pool"), **HALF)
+    assert sorted(opened) == [f"{number}.png" for number in range(6)], "each file once"
+    assert parted.samples == whole.samples
+
+
+def test_what_was_read_without_a_likeness_is_read_again_for_it(pool: Pool, tmp_path: Path) -> None:
+    draw(tmp_path / "pool/0.png", 0)
+    pool.take(source(tmp_path / "pool"), near_duplicates="off")
+    pool.samples.clear()
+    pool.known.clear()
+    pool.take(source(tmp_path / "pool"))
+    (found,) = pool.samples.values()
+    assert found.likeness is not None
