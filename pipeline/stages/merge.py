@@ -133,9 +133,7 @@ def merge(
     return Merged(entries, _agreement(opinions.values()), _disputed(opinions, settings.agreement_floor))
 
 
-def remembered(
-    round_trip: Callable[[Mask], float], entries: Iterable[DatasetEntry]
-) -> Callable[[Mask], float]:
+def remembered(round_trip: Callable[[Mask], float], entries: Iterable[DatasetEntry]) -> Callable[[Mask], float]:
     """`round_trip`, which is not worked out again for the masks of an earlier version."""
     known = {
         (item.mask.counts, item.mask.size_hw): entry.round_trip[item.id]
@@ -168,7 +166,8 @@ def opinion_of(history: Sequence[Annotation], settings: MergeSettings) -> Opinio
     people = _people(humans, settings)
     whole, result = people.whole, list(people.instances)
     if result:
-        result = _laid_over(result, _tombstones(humans), settings.match_iou)
+        known = {item.id for item in result}
+        result += [item for item in _tombstones(humans) if item.id not in known]
     for said in (*labels[-1:], *models[-1:]):
         if whole and not result:
             break
@@ -201,10 +200,15 @@ def _people(history: Sequence[Annotation], settings: MergeSettings) -> Opinion:
 
 
 def _over(base: Sequence[Instance], later: Sequence[Annotation], settings: MergeSettings) -> tuple[Instance, ...]:
-    """Words on single objects laid over what was said before them, oldest first."""
+    """Words on single objects laid over what was said before them, oldest first.
+
+    Who rejects one object by its id leaves another person's in the same place.
+    """
     result = list(base)
     for said in later:
-        result = _laid_over(said.instances, result, settings.match_iou)
+        rejected = {item.id: item for item in said.instances if item.state is State.REJECTED}
+        rest = [item for item in result if item.id not in rejected]
+        result = [*rejected.values(), *_laid_over(said.present, rest, settings.match_iou)]
     return tuple(result)
 
 

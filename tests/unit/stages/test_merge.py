@@ -213,3 +213,24 @@ def test_what_was_rejected_stays_so_when_people_are_asked_again() -> None:
     brought_back = replace(again, instances=(*again.instances, instance("wrong", State.ACCEPTED, mask=other)))
     assert ids(shown, anna, brought_back) == ["guess", "wrong"]
     assert ids(shown, replace(anna, withdrawn=True), again) is None, "nobody has judged it: held back"
+
+
+def test_who_rejects_a_machines_object_leaves_the_persons_in_its_place() -> None:
+    shown = said(MODEL, 1, GUESS)
+    anna = said(HUMAN, 2, DRAWN)
+    rejecting = replace(said(HUMAN, 3, instance("guess", State.REJECTED)), partial=True)
+    reviewer = replace(rejecting, origin=Origin(HUMAN, "rev"), created_at=NOON + timedelta(hours=1))
+    assert ids(shown, anna, reviewer) == ["drawn"]
+    anew = replace(reviewer, instances=(instance("guess", State.EDITED),))
+    assert ids(shown, anna, anew) == ["guess"], "who says how it is speaks of whatever is in its place"
+
+
+def test_a_redrawn_object_leaves_the_rejected_one_rejected() -> None:
+    """The machine sees both of them again when people are asked again: one to one, each has its match."""
+    near = Mask.from_box(Box(2, 3, 12, 11), SIZE)
+    anna = said(HUMAN, 1, instance("guess", State.REJECTED), instance("drawn", State.DRAWN, mask=near))
+    bert = replace(
+        said(HUMAN, 2, instance("drawn", State.ACCEPTED, mask=near)), created_at=NOON + timedelta(hours=1)
+    )
+    later = said(MODEL, 3, GUESS, instance("other", State.PROPOSED, MODEL, near))
+    assert ids(anna, replace(bert, round=1), later) == ["drawn"]
