@@ -6,10 +6,8 @@ image"; COCO's twelve figures are computed only where they are asked for.
 
 from __future__ import annotations
 
-import gc
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,6 +20,7 @@ from pipeline.domain.mask import Mask
 from pipeline.domain.metrics import ClassMetrics, Metrics
 from pipeline.domain.prompts import Proposal
 from pipeline.domain.records import Instance, State
+from pipeline.domain.uncollected import uncollected
 from pipeline.errors import DataError, ShapeMismatch
 
 __all__ = ["COCO_FIGURES", "ApAccumulator", "Kind"]
@@ -149,7 +148,7 @@ class ApAccumulator:
             "categories": [{"id": number, "name": name} for name, number in self._class_ids.items()],
         }
         # COCO measures a truth by its mask, whatever is judged.
-        with _uncollected():
+        with uncollected():
             rows = _coco(self._truth, kind, areas_of="segm"), _coco(self._found, kind, areas_of=kind)
             evaluation = COCOeval_faster(*(COCO({**frame, "annotations": side}) for side in rows), iouType=kind)
             evaluation.params.maxDets = list(most)
@@ -158,20 +157,6 @@ class ApAccumulator:
             evaluation.evaluate()
             evaluation.accumulate()
         return evaluation
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """No search for reference cycles: it costs a third of an evaluation, which makes a list or more for each image and
-    class, and no cycle.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any
 from pipeline.domain.geometry import Box, SizeHW
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Before, Instance, Origin, OriginKind, Split, State
+from pipeline.domain.uncollected import uncollected
 from pipeline.errors import BadFormat
 
 __all__ = [
@@ -72,21 +73,24 @@ def parse_manifest(data: bytes) -> tuple[tuple[str, ...], list[DatasetEntry]]:
     """Class names and entries of a manifest. Raises BadFormat, with the line."""
     classes: tuple[str, ...] = ()
     entries: list[DatasetEntry] = []
-    # Lines as bytes: in text, a name may hold a character that also ends a line, such as U+2028.
-    for number, line in enumerate(BytesIO(data), start=1):
-        try:
-            row = json.loads(line)
-            if number == 1:
-                if row["format"] != MANIFEST_FORMAT:
-                    raise BadFormat(
-                        f"manifest format {row['format']}, this version reads {MANIFEST_FORMAT}", line=1
-                    )
-                classes = tuple(row["classes"])
-            else:
-                entries.append(_parse_entry(row))
-        except (KeyError, TypeError, ValueError) as exc:
-            raise BadFormat(f"not a manifest row: {exc}", line=number) from exc
+    with uncollected():
+        # Lines as bytes: in text, a name may hold a character that also ends a line, such as U+2028.
+        for number, line in enumerate(BytesIO(data), start=1):
+            try:
+                row = json.loads(line)
+                if number == 1:
+                    classes = _classes(row)
+                else:
+                    entries.append(_parse_entry(row))
+            except (KeyError, TypeError, ValueError) as exc:
+                raise BadFormat(f"not a manifest row: {exc}", line=number) from exc
     return classes, entries
+
+
+def _classes(header: Mapping[str, Any]) -> tuple[str, ...]:
+    if header["format"] != MANIFEST_FORMAT:
+        raise BadFormat(f"manifest format {header['format']}, this version reads {MANIFEST_FORMAT}", line=1)
+    return tuple(header["classes"])
 
 
 def version_of(data: bytes, parent: str | None) -> DatasetVersion:
