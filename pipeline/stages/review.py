@@ -125,8 +125,11 @@ def _standing(row: ReviewRow) -> list[str]:
 
 
 def _judged(instance: Instance, word: str, author: Origin) -> Instance:
-    """The object as its reviewer leaves it. Reviewing takes no clicks."""
+    """The object as its reviewer leaves it; just as it is, if that is their own word already. It takes no clicks."""
     label = word.removeprefix(RELABEL) if word.startswith(RELABEL) else instance.label
+    rejected = word == REJECT
+    if instance.origin == author and label == instance.label and rejected == (instance.state is State.REJECTED):
+        return instance
     state = _STATES.get(word, State.EDITED if label != instance.label else State.ACCEPTED)
     before = Before(instance.origin, instance.label, instance.mask)
     return replace(instance, label=label, state=state, origin=author, before=before, clicks=0)

@@ -10,9 +10,15 @@ from typing import Any
 
 import pytest
 
+from pipeline import reviewing
 from pipeline.cli.review import _tunnel
 from pipeline.domain.dataset import parse_manifest
 from pipeline.domain.records import OriginKind, State
+from pipeline.errors import LedgerError
+from pipeline.events import silent
+from pipeline.reviewing import subject_of
+from pipeline.shelf import Shelf
+from pipeline.store.decisions import Decisions
 from pipeline.store.workspace import Workspace
 from pipeline.wiring import open_house
 from tests.integration.commands import TINY, json_of, pipeline
@@ -153,6 +159,61 @@ def test_rejecting_every_object_makes_no_negative(begun: Path) -> None:
 def _newest(workspace: Path) -> list[Any]:
     made = opened(workspace).ledger.versions.by_round()
     return parse_manifest(opened(workspace).blobs.read(made[max(made)].id))[1]
+
+
+def test_a_pull_that_breaks_off_is_finished_by_the_next(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    review(begun)
+    accepted, fixed = unasked(begun)[:2]
+    decide(begun, {accepted: "accept", fixed: "fix"})
+
+    def broken(*_: object) -> bool:
+        raise LedgerError("the power is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Decisions, "add", broken)
+        assert pipeline("review", TINY, "--workspace", begun, "--pull").exit_code == 1
+    assert {row["state"] for row in review(begun, "--pull")["decisions"]} == {"new"}
+    ledger = opened(begun).ledger
+    assert [row.verdict.decision for row in ledger.decisions.all()] == [
+        decision for _, decision in sorted({accepted: "accept", fixed: "fix"}.items())
+    ]
+    people = [said for said in ledger.annotations.history(accepted) if said.origin.kind is OriginKind.HUMAN]
+    assert len(people) == 1
+    assert ledger.requests.waiting() == [fixed]
+
+
+def test_a_row_tells_all_that_is_known_of_an_image(begun: Path) -> None:
+    config, workspace, house = open_house(TINY, workspace=begun)
+    aside = workspace.ledger.samples.all("val")[0]
+    with workspace.write_lock():
+        workspace.ledger.samples.set_aside(aside.id, "torn")
+    shelf = Shelf(workspace, lambda: house.executor, house.read_image, batch=4, emit=silent)
+    found = {row.sample.id: row for row in reviewing.rows(config, workspace, shelf, subject_of(workspace))}
+    assert found[aside.id].quarantined == "torn"
+    assert sum(bool(row.quarantined) for row in found.values()) == 1
+    asked = workspace.ledger.tasks.of(1)
+    for key, row in found.items():
+        assert (row.round == 1) == (key in asked)
+        assert row.truth == workspace.ledger.samples.truth(key)
+    entries = {entry.sample_id: entry for entry in _newest(begun)}
+    answered = [found[key] for key in asked]
+    assert any(row.uncertainty is not None and row.machine for row in answered)
+    for row in answered:
+        held = entries[row.sample.id]
+        assert {item.id for item in row.merged if item.state is not State.REJECTED} == {
+            i.id for i in held.instances
+        }
+        assert row.round_trip == held.round_trip
+        assert {item.id for item in row.machine} <= {item.id for item in row.merged}
+
+
+def test_what_is_shown_before_the_next_round_can_be_judged_after_it(begun: Path) -> None:
+    review(begun)
+    name = unasked(begun)[-1]
+    decide(begun, {name: "accept"})
+    assert pipeline("run", TINY, "--workspace", begun, "--set", "select.budget.images=1").exit_code == 0
+    (decision,) = review(begun, "--pull")["decisions"]
+    assert decision["state"] == "new"
 
 
 @pytest.mark.parametrize(

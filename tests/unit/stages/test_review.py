@@ -84,6 +84,14 @@ def test_fix_and_hold_out_judge_nothing() -> None:
     assert (reviewed.annotation, reviewed.again, reviewed.held_out) == (None, True, True)
 
 
+@pytest.mark.parametrize(("word", "state"), [("accept", State.EDITED), ("relabel:star", State.EDITED)])
+def test_ones_own_word_said_again_is_the_same_word(word: str, state: State) -> None:
+    own = replace(TWO, origin=Origin(OriginKind.HUMAN, "rev"), state=state)
+    (reviewed,) = after(ReviewRow(S, (TWO,), (own,)), (word, "m2")).reviewed
+    assert reviewed.annotation is not None
+    assert reviewed.annotation.instances == (own,)
+
+
 def test_reviewing_costs_no_clicks() -> None:
     (reviewed,) = after(SPOKEN, ("accept", "h1")).reviewed
     assert reviewed.annotation is not None

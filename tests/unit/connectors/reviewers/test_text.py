@@ -1,20 +1,28 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from connectors.reviewers import text
+from pipeline.domain.records import Origin, OriginKind, State
+from pipeline.domain.rounds import Uncertainty
 from pipeline.errors import BadFormat
-from pipeline.ports import Reviewer, Verdict
-from tests.fakes.people import proposed, resources, sample, task
+from pipeline.ports import Reviewer, ReviewRow, Verdict
+from tests.fakes.people import proposed, resources, sample
 
+A = sample("a")
 ROWS = [
-    task(
-        [proposed("m1", (5, 5, 25, 25)), proposed("m2", (1, 1, 9, 9)), proposed("m3", (2, 2, 8, 8), "star")], "a"
+    ReviewRow(
+        A,
+        (proposed("m1", (5, 5, 25, 25)), proposed("m2", (1, 1, 9, 9)), proposed("m3", (2, 2, 8, 8), "star")),
+        (),
+        uncertainty=Uncertainty(A.id, 0.5, {"random": 0.5}, 3),
+        round=1,
     ),
-    task([], "b"),
-    task([], "c"),
+    ReviewRow(sample("b"), (), ()),
+    ReviewRow(sample("c"), (), ()),
 ]
 
 
@@ -48,6 +56,14 @@ def test_the_table_tells_what_there_is_to_judge(reviewer: Reviewer, tmp_path: Pa
         "verdict": "",
         "author": "ada",
     }
+
+
+def test_what_people_threw_out_is_not_counted(reviewer: Reviewer, tmp_path: Path) -> None:
+    person = Origin(OriginKind.HUMAN, "ann")
+    kept = replace(proposed("m1", (5, 5, 25, 25)), origin=person, state=State.ACCEPTED)
+    reviewer.open([ReviewRow(A, (), (kept, replace(kept, id="m2", state=State.REJECTED)))])
+    header, row = lines(tmp_path)
+    assert (row[header.index("instances")], row[header.index("labels")]) == ("1", "1 ring")
 
 
 @pytest.mark.parametrize("word", ["accept", "fix", "reject", "hold-out", "relabel:star"])
