@@ -41,6 +41,8 @@ ingest:
       path: {images}
   # `val` judges the models, and nobody is asked about it: only images that come with labels (sources of kind coco
   # or yolo) can. Without any, every new model takes over unjudged; then ask about all images: train: 1, val: 0.
+  # Splits never move, and pictures that look the same share one: where all are of one scene, as from a fixed
+  # camera, add near_duplicates: off; to keep folders, videos or patients together, group_by: folder, video, pattern.
   split: {{train: 0.8, val: 0.2}}
 
 score:
