@@ -107,7 +107,7 @@ class ApAccumulator:
         ious = self._evaluation(kind).ious if self._truth else {}
         truth, found = (_by_pair(rows, kind) for rows in (self._truth, self._found))
         parts = [
-            _matched(pair, ious.get(pair, ()), found.get(pair, []), truth.get(pair, []), kind)
+            _matched(pair, ious.get(pair, ()), found.get(pair, [])[:MAX_DETECTIONS], truth.get(pair, []), kind)
             for pair in sorted(truth.keys() | found.keys())
         ]
         return gathered(tuple(self._sizes), tuple(self._class_ids), parts)
@@ -177,7 +177,7 @@ def _by_pair(rows: Sequence[_Row], kind: Kind) -> dict[tuple[int, int], list[_Ro
     for row in rows:
         if kind == "bbox" or row.mask is not None:
             pairs[row.image_id, row.class_id].append(row)
-    return {pair: sorted(members, key=lambda row: -row.score)[:MAX_DETECTIONS] for pair, members in pairs.items()}
+    return {pair: sorted(members, key=lambda row: -row.score) for pair, members in pairs.items()}
 
 
 def _matched(

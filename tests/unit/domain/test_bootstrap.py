@@ -16,7 +16,15 @@ from pipeline.domain.bootstrap import FEWEST, Comparison, average_precision, com
 from pipeline.domain.geometry import Box
 from pipeline.domain.hits import AREAS, Hits, gathered
 from pipeline.errors import ShapeMismatch
-from tests.unit.domain.test_average_precision import CLASSES, SIZE, Scene, guess, random_scenes, truth_of
+from tests.unit.domain.test_average_precision import (
+    CLASSES,
+    SIZE,
+    Scene,
+    guess,
+    random_box,
+    random_scenes,
+    truth_of,
+)
 
 ONCE = 1e-9
 
@@ -88,6 +96,19 @@ def test_a_draw_is_a_data_set_that_has_images_several_times(seed: int) -> None:
     for name, value in zip(CLASSES, weighted, strict=True):
         expected = metrics.per_class[name].mask_map50_95
         assert np.isnan(value) if expected is None else value == pytest.approx(expected, abs=ONCE), name
+
+
+@pytest.mark.parametrize(("truths", "guesses"), [(130, 90), (130, 150), (90, 150)])
+def test_an_image_may_have_more_than_a_hundred_objects_but_not_detections(truths: int, guesses: int) -> None:
+    rng = np.random.default_rng(7)
+    boxes = [random_box(rng, SIZE) for _ in range(truths)]
+    truth = [truth_of(box, number=number) for number, box in enumerate(boxes)]
+    found = [guess(boxes[number % truths], float(rng.random())) for number in range(guesses)]
+    scores = accumulated([("crowd", SIZE, truth, found)])
+    hits = scores.hits("segm")
+    assert (int(hits.truths.sum(axis=(1, 2))[0]), hits.found) == (truths, min(guesses, 100))
+    ours = average_precision(hits, np.ones((1, 1), dtype=np.int64))[0]
+    np.testing.assert_allclose(ours, by_coco(scores, "segm"), rtol=0, atol=ONCE)
 
 
 def test_a_box_without_a_mask_is_no_detection_of_masks() -> None:
