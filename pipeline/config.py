@@ -1,6 +1,6 @@
 """The YAML file as one frozen tree; every mistake in it is found at once, each with its key.
 
-Sections bear the names of what they configure: the project, the five peers (`kind` plus the peer's own
+Sections bear the names of what they configure: the project, the six peers (`kind` plus the peer's own
 settings), and the stages. Paths are relative to the file; `${NAME}` in a path is taken from the
 environment. Values of peers are checked by `wiring`, which knows the peers.
 """

@@ -81,6 +81,8 @@ def _problem(verdict: Verdict, row: ReviewRow | None, classes: Collection[str]) 
         return "" if label in classes else f"{label!r} is no class"
     if word == HOLD_OUT and verdict.instance_id is not None:
         return "only a whole image can be held out"
+    if word == FIX and row.sample.split != "train":
+        return "nobody is asked about held-out images: correct its labels, and `pipeline import` them"
     return "" if word in {*_STATES, FIX, HOLD_OUT} else f"{word!r} is no verdict"
 
 

@@ -122,3 +122,12 @@ def test_two_reviewers_are_heard_apart() -> None:
     verdicts = [Verdict(S.id, "accept", "ben", "m1"), Verdict(S.id, "reject", "cay", "m1")]
     outcome = review(verdicts, {S.id: MACHINE}.get, CLASSES, round=1, now=NOW)
     assert [reviewed.author for reviewed in outcome.reviewed] == ["ben", "cay"]
+
+
+def test_nobody_is_asked_about_held_out_images() -> None:
+    held_out = replace(MACHINE, sample=replace(S, split="val"))
+    outcome = after(held_out, ("fix", None), ("accept", "m1"))
+    assert [(verdict.decision, why.partition(":")[0]) for verdict, why in outcome.ignored] == [
+        ("fix", "nobody is asked about held-out images")
+    ]
+    assert states(outcome) == {"m1": ("accepted", "ring")}
