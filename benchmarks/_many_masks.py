@@ -1,4 +1,4 @@
-"""Many simulated instances: as annotations, as a dataset version, as COCO's JSON. Masks are those of a few shapes."""
+"""Many simulated instances: as annotations, as a dataset version, as COCO's JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ __all__ = ["CLASSES", "SIZE_HW", "blob", "entries", "histories", "sample", "writ
 
 CLASSES = tuple(f"class {number}" for number in range(20))
 SIZE_HW = (480, 640)
-_SHAPES = 500
+_MOST_SHAPES = 20_000
+"""Enough that no file format gains by there being few."""
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 _MODEL = Origin(OriginKind.MODEL, "yolo-0123456789ab + nano_sam-0123456789ab", "box 12.0,3.5,90.1,70.0", 1)
 
@@ -49,7 +50,7 @@ def histories(annotations: int, rng: np.random.Generator) -> list[list[Annotatio
     """Of every image a model's word and a person's; of every other one of its objects a single word, or a second
     person's on all. Five objects an image; a person corrects one in five, and rejects one in ten.
     """
-    masks = _masks(rng)
+    masks = _masks(annotations, rng)
     told: list[list[Annotation]] = []
     count = 0
     while count < annotations:
@@ -67,7 +68,7 @@ def histories(annotations: int, rng: np.random.Generator) -> list[list[Annotatio
 
 def entries(instances: int, rng: np.random.Generator) -> Iterator[DatasetEntry]:
     """Images of a version with ten accepted objects each."""
-    masks = _masks(rng)
+    masks = _masks(instances, rng)
     person = Origin(OriginKind.HUMAN, "ann")
     for number in range(instances // 10):
         whose = sample(number)
@@ -104,8 +105,9 @@ def write_coco(rows: Iterator[DatasetEntry] | Sequence[DatasetEntry], path: Path
         file.write(f'],"images":{json.dumps(images)},"categories":{json.dumps(categories)}}}')
 
 
-def _masks(rng: np.random.Generator) -> list[Mask]:
-    return [Mask.from_bitmap(blob(SIZE_HW, float(share), rng)) for share in rng.uniform(0.001, 0.03, _SHAPES)]
+def _masks(wanted: int, rng: np.random.Generator) -> list[Mask]:
+    shares = rng.uniform(0.001, 0.03, min(wanted, _MOST_SHAPES))
+    return [Mask.from_bitmap(blob(SIZE_HW, float(share), rng)) for share in shares]
 
 
 def _fresh(mask: Mask) -> Mask:
@@ -144,7 +146,7 @@ def _word(
     for item in shown.instances[: 1 if partial else None]:
         luck = rng.random()
         state = State.REJECTED if luck < 0.1 else State.EDITED if luck < 0.3 else State.ACCEPTED
-        mask = masks[rng.integers(len(masks))] if state is State.EDITED else item.mask
+        mask = masks[int(rng.integers(len(masks)))] if state is State.EDITED else item.mask
         said.append(replace(item, origin=person, state=state, mask=mask and _fresh(mask)))
     at = _START + timedelta(minutes=revision)
     return Annotation(shown.sample_id, revision, tuple(said), person, 1, at, partial=partial)
