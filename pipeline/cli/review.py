@@ -66,17 +66,17 @@ def review(
         click.echo(as_json({"decisions": [_row(row) for row in decisions]}) if json_ else _table(decisions))
         return
     with until_told():
-        _open(desk, config, round_, version, remote=remote, json_=json_)
+        _open(desk, round_, version, remote=remote, json_=json_)
 
 
-def _open(desk: Desk, config: Path, round_: int | None, version: str | None, *, remote: bool, json_: bool) -> None:
+def _open(desk: Desk, round_: int | None, version: str | None, *, remote: bool, json_: bool) -> None:
     """Show it; an App is shown until Ctrl-C."""
     from pipeline.reviewing import Shows
 
     if not json_:
         click.echo("gathering what is known of each image …", err=True)
     reviewer, count = desk.open(round_=round_, version=version)
-    back = f"`pipeline review {config} --pull` takes the verdicts back"
+    back = "the same command with --pull takes the verdicts back"
     if not isinstance(reviewer, Shows):
         told = {"images": count, "folder": str(desk.folder)}
         click.echo(as_json(told) if json_ else f"{count} images to look over in {short(desk.folder)}; {back}")
