@@ -44,7 +44,7 @@ def scenes(images: int, detections: float, seed: int = 0) -> list[Scene]:
         popular = rng.zipf(1.5, 1 + rng.poisson(_OBJECTS - 1)) % len(CLASSES)
         for index, label in enumerate(popular):
             shape = shapes[rng.integers(_SHAPES)]
-            y, x = rng.integers(0, np.array(SIZE_HW) - shape.shape + 1)
+            y, x = rng.integers(0, np.subtract(SIZE_HW, shape.shape, dtype=np.int64) + 1)
             mask = Mask.from_crop(shape, int(x), int(y), SIZE_HW)
             truth.append(Instance(f"{number}-{index}", CLASSES[label], _box(mask), mask, _PERSON, State.DRAWN))
             found += _guesses(shape, (int(x), int(y)), int(label), detections / _OBJECTS, rng)

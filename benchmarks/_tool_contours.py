@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import cv2
@@ -32,8 +33,8 @@ def contours(pairs: int) -> dict[str, Any]:
         for part in SHARES:
             masks = [Mask.from_bitmap(blob(size_hw, part, rng)) for _ in range(_MASKS)]
             same &= all(same_contours(mask) for mask in masks)
-            ours = alternate(lambda masks=masks: _by_box(masks), lambda masks=masks: _whole(masks), pairs)
-            other = alternate(lambda masks=masks: _by_box(masks), lambda masks=masks: _opencv(masks), pairs)
+            ours = alternate(partial(_by_box, masks), partial(_whole, masks), pairs)
+            other = alternate(partial(_by_box, masks), partial(_opencv, masks), pairs)
             low, high = ours.ci95
             found[f"{name}, {part:.1%} of it"] = {
                 "ms": 1e3 * float(np.median(ours.ours_s)) / _MASKS,

@@ -47,7 +47,8 @@ def united(looks: Looks, settings: Alike = ALIKE) -> Iterator[tuple[str, str]]:
 
     def apart(rows: Numbers, columns: Numbers) -> npt.NDArray[np.bool_]:
         _flatten(roots)
-        return np.logical_and(rows < columns, roots[rows] != roots[columns])
+        tied: npt.NDArray[np.bool_] = (rows < columns) & (roots[rows] != roots[columns])
+        return tied
 
     for rows, columns in near_duplicates(looks, looks, settings, wanted=apart):
         for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
