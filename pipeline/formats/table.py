@@ -100,13 +100,29 @@ def open_table(
         missing = set(columns or COLUMNS) - set(pq.read_schema(path).names)
         if missing:
             raise BadFormat(f"no table of instances: the column {min(missing)!r} is missing", path=path)
-        return pq.read_table(
-            path, columns=None if columns is None else list(columns), filters=where, memory_map=True
-        )
+        return _read(path, columns, where)
     except (pa.ArrowException, OSError, ValueError, TypeError) as exc:
         raise BadFormat(
             f"not a Parquet table that can be read: {str(exc).splitlines()[0]:.200}", path=path
         ) from exc
+
+
+def _read(path: Path, columns: Sequence[str] | None, where: Sequence[Condition] | None) -> pa.Table:
+    """Row group by row group where rows are chosen: the whole table, unchosen, would need several times the memory."""
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+    import pyarrow.parquet as pq
+
+    wanted = None if columns is None else list(columns)
+    if not where:
+        return pq.read_table(path, columns=wanted, memory_map=True)
+    dataset, condition = ds.dataset(path, format="parquet"), pq.filters_to_expression(list(where))
+    groups = [
+        group.to_table(schema=dataset.schema, columns=wanted, filter=condition)
+        for fragment in dataset.get_fragments()
+        for group in fragment.split_by_row_group(condition, schema=dataset.schema)
+    ]
+    return pa.concat_tables(groups) if groups else dataset.head(0, columns=wanted)
 
 
 class TableLabels:
