@@ -391,7 +391,7 @@ UNUSABLE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "runs that are no numbers": (row(segmentation={"size": SIZE, "counts": [5120.0]}), "counts must be"),
     "a compressed string too long": (
         row(segmentation={"size": SIZE, "counts": "oooooooooo"}),
-        "COCO does not use",
+        "in the middle of a number",
     ),
     "a compressed string cut off": (row(segmentation={"size": SIZE, "counts": "o"}), "middle of a number"),
     "an empty mask": (row(segmentation={"size": SIZE, "counts": [5120]}), "no pixel"),
