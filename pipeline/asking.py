@@ -60,13 +60,18 @@ def shown(items: Iterable[TaskItem], origin: Origin, now: datetime) -> Iterator[
         yield Annotation(item.sample.id, 0, item.instances, origin, item.round, now, size_hw=item.sample.size_hw)
 
 
+def _is_answer(said: Annotation) -> bool:
+    """A person's word on the whole image that stands."""
+    return said.origin.kind is OriginKind.HUMAN and not said.withdrawn and not said.partial
+
+
 def disputes(ledger: Ledger, merged: Merged, now: datetime) -> list[Request]:
     """A request for every image about which people do not agree; the same answers are disputed once."""
     requests = []
     histories = groupby(ledger.annotations.history(None), key=lambda row: row.sample_id) if merged.disputed else ()
     for sample_id, history in histories:
         if sample_id in merged.disputed:
-            people = [said for said in history if said.origin.kind is OriginKind.HUMAN and not said.withdrawn]
+            people = [said for said in history if _is_answer(said)]
             heard = max(said.revision for said in people)
             authors = " + ".join(sorted({said.origin.name for said in people}))
             key = f"{DISAGREEMENT}/{sample_id}/{heard}"

@@ -202,7 +202,7 @@ def _taken(ledger: Ledger, reviewed: Reviewed, row: ReviewRow, number: int, now:
         ledger.annotations.append_shown(_by_machines(row, now))
         ledger.annotations.append(reviewed.annotation)
     if any(verdict.decision == FIX for verdict in fresh):
-        key = f"{FIX}/{reviewed.sample_id}/{number}"
+        key = f"{FIX}/{reviewed.sample_id}/{number}/{reviewed.author}"
         ledger.requests.open(Request(key, reviewed.sample_id, "fix", reviewed.author, now))
     if reviewed.held_out and any(verdict.instance_id is None for verdict in fresh):
         # The last word on an image as a whole says whether it is held out.

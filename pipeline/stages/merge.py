@@ -53,7 +53,8 @@ class Opinion:
     """What all that was said about one image comes to. Rejected instances are among `instances`.
 
     `whole` says whether anybody has spoken of the whole image; otherwise only of single objects. `revision` is the
-    last one that was heard. `agreement`, and `by_author`, are those of several people (see `consensus`).
+    last one that was heard. `agreement`, and `by_author`, are those of several people (see `consensus`); it is
+    `settled` if somebody has looked over what they said since.
     """
 
     instances: tuple[Instance, ...]
@@ -61,6 +62,7 @@ class Opinion:
     revision: int
     agreement: float | None = None
     by_author: Mapping[str, float] = field(default_factory=dict)
+    settled: bool = False
 
     @property
     def present(self) -> tuple[Instance, ...]:
@@ -189,14 +191,15 @@ def _people(history: Sequence[Annotation], settings: MergeSettings) -> Opinion:
     newest = {said.origin.name: said for said in history if not said.partial}
     last = max(newest.values(), key=_age, default=None)
     voters = {name: said for name, said in newest.items() if last is not None and said.round == last.round}
-    later = [said for said in history if said.partial and (last is None or _age(said) > _age(last))]
+    first = min(voters.values(), key=_age, default=None)
+    later = [said for said in history if said.partial and (first is None or _age(said) > _age(first))]
     if len(voters) < 2:
         base = [item for said in voters.values() for item in said.instances]
         return Opinion(_over(base, later, settings), bool(voters), 0)
     opinions = {name: said.instances for name, said in voters.items()}
     agreed = consensus(opinions, method=settings.consensus, match_iou=settings.match_iou)
     together = _over(agreed.instances, later, settings)
-    return Opinion(together, True, 0, agreed.agreement, agreed.by_author)
+    return Opinion(together, True, 0, agreed.agreement, agreed.by_author, settled=bool(later))
 
 
 def _over(base: Sequence[Instance], later: Sequence[Annotation], settings: MergeSettings) -> tuple[Instance, ...]:
@@ -304,5 +307,5 @@ def _disputed(opinions: Mapping[str, Opinion], floor: float) -> dict[str, float]
     return {
         sample_id: said.agreement
         for sample_id, said in opinions.items()
-        if said.agreement is not None and said.agreement < floor
+        if said.agreement is not None and said.agreement < floor and not said.settled
     }

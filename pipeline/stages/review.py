@@ -52,6 +52,7 @@ def review(
     A verdict on one object beats one on its whole image. One on an image is one on each object that is said to be
     there: what the dataset says, or, where no person and no label file has spoken, what models say. So an image whose
     objects are all rejected becomes no negative by that: the annotation is `partial`, and nobody has looked for others.
+    Only an image that is accepted as it is, and of which nobody has spoken before, is thereby said to hold no others.
     """
     by_author: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
     ignored: list[tuple[Verdict, str]] = []
@@ -90,7 +91,17 @@ def _reviewed(row: ReviewRow, said: Sequence[Verdict], number: int, now: datetim
     author = Origin(OriginKind.HUMAN, said[0].author)
     judged = tuple(_judged(instance, word, author) for instance, word in _words(row, said))
     at = max((verdict.at for verdict in said if verdict.at is not None), default=now)
-    annotation = Annotation(row.sample.id, 0, judged, author, number, at, size_hw=row.sample.size_hw, partial=True)
+    accepted = any(verdict.decision == ACCEPT and verdict.instance_id is None for verdict in said)
+    annotation = Annotation(
+        row.sample.id,
+        0,
+        judged,
+        author,
+        number,
+        at,
+        size_hw=row.sample.size_hw,
+        partial=not accepted or _is_spoken_of(row, but=author.name),
+    )
     decisions = {verdict.decision for verdict in said}
     return Reviewed(
         row.sample.id,
@@ -114,6 +125,12 @@ def _words(row: ReviewRow, said: Sequence[Verdict]) -> list[tuple[Instance, str]
     return [(known[key], words[key]) for key in sorted(words)]
 
 
+def _is_spoken_of(row: ReviewRow, but: str | None = None) -> bool:
+    """Whether a person (other than the one named) or a label file has said what is there."""
+    makers = {instance.origin for instance in row.merged if instance.origin.kind is not OriginKind.MODEL}
+    return any(maker.kind is OriginKind.IMPORTED or maker.name != but for maker in makers)
+
+
 def _known(row: ReviewRow) -> Mapping[str, Instance]:
     """Every object that was shown, as the dataset has it, or else as the machine."""
     return {instance.id: instance for instance in (*row.machine, *row.merged)}
@@ -121,8 +138,7 @@ def _known(row: ReviewRow) -> Mapping[str, Instance]:
 
 def _standing(row: ReviewRow) -> list[str]:
     """The objects that are said to be there."""
-    spoken = any(instance.origin.kind is not OriginKind.MODEL for instance in row.merged)
-    shown = row.merged if spoken else tuple(_known(row).values())
+    shown = row.merged if _is_spoken_of(row) else tuple(_known(row).values())
     return [instance.id for instance in shown if instance.state is not State.REJECTED]
 
 

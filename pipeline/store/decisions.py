@@ -74,9 +74,16 @@ class Decisions:
         ]
 
     def held_out_ids(self) -> set[str]:
-        """The samples that a reviewer keeps out of training: their last decision as a whole is "hold-out"."""
-        last = {row.verdict.sample_id: row.verdict.decision for row in self.all() if not row.verdict.instance_id}
-        return {sample_id for sample_id, decision in last.items() if decision == HOLD_OUT}
+        """The samples that a reviewer keeps out of training: "hold-out" is what they said of it as a whole last.
+
+        Another reviewer's word does not end that.
+        """
+        last = {
+            (row.verdict.sample_id, row.verdict.author): row.verdict.decision
+            for row in self.all()
+            if not row.verdict.instance_id
+        }
+        return {sample_id for (sample_id, _), decision in last.items() if decision == HOLD_OUT}
 
 
 @dataclass(frozen=True)

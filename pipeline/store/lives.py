@@ -14,6 +14,7 @@ from pipeline.store.decisions import Request
 
 __all__ = ["Asked", "Lives", "TakenBack"]
 
+_G = schema.retractions
 _P, _T, _W, _R, _Q = schema.products, schema.tasks, schema.withdrawals, schema.requests, schema.quarantine
 
 
@@ -62,11 +63,16 @@ class Lives:
             return [Asked(row.round, row.task_id, row.state) for row in connection.execute(query)]
 
     def withdrawals(self, sample_id: str) -> list[TakenBack]:
-        """In the order of revisions."""
-        query = select(_W).where(_W.c.sample_id == sample_id).order_by(_W.c.revision)
+        """What all people said, and what one author did ("retracted"), in the order of revisions."""
+        by_all = select(_W).where(_W.c.sample_id == sample_id)
+        by_one = select(_G).where(_G.c.sample_id == sample_id)
         with self._db.read() as connection:
-            rows = connection.execute(query).all()
-        return [TakenBack(row.revision, row.author, row.reason, datetime.fromisoformat(row.at)) for row in rows]
+            rows = [(row.revision, row.author, row.reason, row.at) for row in connection.execute(by_all)]
+            rows += [(row.revision, row.author, "retracted", row.at) for row in connection.execute(by_one)]
+        return [
+            TakenBack(revision, author, reason, datetime.fromisoformat(at))
+            for revision, author, reason, at in sorted(rows)
+        ]
 
     def requests(self, sample_id: str) -> list[tuple[Request, str]]:
         """Every request to ask people again, with its state ("open" or "asked"), oldest first."""

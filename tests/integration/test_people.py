@@ -121,6 +121,8 @@ def test_a_held_out_image_leaves_the_next_version_and_can_come_back(finished: Pa
     go_on(finished, 3)
     with opened(finished) as workspace:
         assert entry(workspace, said.sample_id) is None
+        workspace.ledger.decisions.add(Verdict(said.sample_id, "accept", "cleo", None, LATER), 3)
+        assert workspace.ledger.decisions.held_out_ids() == {said.sample_id}, "another's word does not end it"
         workspace.ledger.decisions.add(Verdict(said.sample_id, "accept", "bert", None, LATER), 3)
     go_on(finished, 4)
     with opened(finished) as workspace:

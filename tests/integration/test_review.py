@@ -100,7 +100,7 @@ def test_an_image_is_accepted_and_its_proposals_are_a_persons_word(begun: Path) 
     said = list(opened(begun).ledger.annotations.history(name))[-1]
     assert said.origin.kind is OriginKind.HUMAN
     assert said.origin.name == "reviewer"
-    assert said.partial
+    assert not said.partial, "the whole image is right"
     assert {item.state for item in said.instances} == {State.ACCEPTED}
     assert all(item.before is not None and item.before.origin.kind is OriginKind.MODEL for item in said.instances)
 

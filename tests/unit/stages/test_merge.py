@@ -234,3 +234,17 @@ def test_a_redrawn_object_leaves_the_rejected_one_rejected() -> None:
     )
     later = said(MODEL, 3, GUESS, instance("other", State.PROPOSED, MODEL, near))
     assert ids(anna, replace(bert, round=1), later) == ["drawn"]
+
+
+def test_a_reviewers_word_outlives_another_persons_late_answer_and_settles_the_dispute() -> None:
+    def at(minute: int, author: str, *instances: Instance, partial: bool = False) -> Annotation:
+        origin = Origin(HUMAN, author)
+        return Annotation("a", minute, instances, origin, 1, NOON + timedelta(minutes=minute), partial=partial)
+
+    gone = replace(ACCEPTED, state=State.REJECTED, origin=Origin(HUMAN, "reviewer"))
+    answers = [at(1, "anna", ACCEPTED), at(3, "bert")]
+    disputed = merge([sample()], [answers], no_mask, MergeSettings())
+    assert disputed.disputed == {"a": 0.0}
+    looked_over = merge([sample()], [[*answers, at(2, "reviewer", gone, partial=True)]], no_mask, MergeSettings())
+    assert looked_over.disputed == {}
+    assert looked_over.entries[0].instances == ()

@@ -131,3 +131,10 @@ def test_nobody_is_asked_about_held_out_images() -> None:
         ("fix", "nobody is asked about held-out images")
     ]
     assert states(outcome) == {"m1": ("accepted", "ring")}
+
+
+def test_an_image_that_is_accepted_as_the_machine_sees_it_is_labelled_as_a_whole() -> None:
+    (whole,), (again,) = (after(row, ("accept", None)).reviewed for row in (MACHINE, SPOKEN))
+    assert whole.annotation is not None
+    assert again.annotation is not None
+    assert (whole.annotation.partial, again.annotation.partial) == (False, True), "a person's word is looked over"
