@@ -19,8 +19,6 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.asking import disputes, items_again, machine_items, shown, waiting
-from pipeline.boxes import BoxMasks
 from pipeline.config import Config
 from pipeline.domain.dataset import DatasetEntry, parse_manifest
 from pipeline.domain.geometry import Image
@@ -32,13 +30,15 @@ from pipeline.domain.rounds import STAGES, Candidate, Evidence, ModelRef, RunSta
 from pipeline.errors import ConfigError, DataError
 from pipeline.events import Emit, silent
 from pipeline.formats.round_trip import yolo_round_trip
-from pipeline.judging import START, Judge
 from pipeline.ports import Annotator, Detector, Embedder, Executor, NoAnswer, Segmenter, TaskItem, Trainer
-from pipeline.publishing import folder_of, publish
 from pipeline.report import write_report
 from pipeline.segmenting.careful import escalated_by
+from pipeline.services.asking import disputes, items_again, machine_items, shown, waiting
+from pipeline.services.boxes import BoxMasks
+from pipeline.services.judging import START, Judge
+from pipeline.services.publishing import folder_of, publish
+from pipeline.services.splitting import all_likenesses, refuse_leaks, tell_changed_settings
 from pipeline.shelf import Predictions, Shelf, batched, fingerprint, machine_instances
-from pipeline.splitting import all_likenesses, refuse_leaks, tell_changed_settings
 from pipeline.stages.collect import Refused, collect
 from pipeline.stages.ingest import ingest
 from pipeline.stages.merge import merge, remembered

@@ -12,7 +12,7 @@ from pipeline.cli.common import as_json, config_options, json_option, short
 from pipeline.cli.words import many
 
 if TYPE_CHECKING:
-    from pipeline.difference import Change, Difference, Tally
+    from pipeline.services.difference import Change, Difference, Tally
     from pipeline.store.workspace import Workspace
 
 __all__ = ["diff"]
@@ -51,8 +51,8 @@ def diff(
     """
     from pipeline.cli.diff_page import page
     from pipeline.cli.versions import version_named
-    from pipeline.difference import difference
     from pipeline.domain.dataset import parse_manifest
+    from pipeline.services.difference import difference
     from pipeline.store.atomic import atomic_write
     from pipeline.wiring import open_house
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from pipeline.cli.words import many
 
 if TYPE_CHECKING:
-    from pipeline.difference import Change, Difference
     from pipeline.domain.geometry import Box, Image
     from pipeline.domain.records import Instance
     from pipeline.report.pictures import Album
+    from pipeline.services.difference import Change, Difference
     from pipeline.store.workspace import Workspace
 
 __all__ = ["STYLE", "image_of", "page"]

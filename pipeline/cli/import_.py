@@ -16,7 +16,7 @@ from pipeline.formats.losses import LOSSES
 if TYPE_CHECKING:
     from pipeline.config import Config
     from pipeline.events import Emit
-    from pipeline.importing import Imported, Renaming
+    from pipeline.services.importing import Imported, Renaming
     from pipeline.store.workspace import Workspace
     from pipeline.wiring import House
 
@@ -85,8 +85,8 @@ def _imported(
     renaming: Renaming,
     emit: Emit,
 ) -> Imported:
-    from pipeline.importing import find_labels, import_labels, proposed_beside
     from pipeline.loop import Loop
+    from pipeline.services.importing import find_labels, import_labels, proposed_beside
     from pipeline.stages.ingest import SourceSettings
     from pipeline.wiring import label_studio_files
 
@@ -113,7 +113,7 @@ def _imported(
 
 def _renaming(rename: Sequence[str], ignore: Sequence[str]) -> Renaming:
     from pipeline.errors import ConfigError
-    from pipeline.importing import Renaming
+    from pipeline.services.importing import Renaming
 
     pairs = [pair.partition("=") for pair in rename]
     for pair in pairs:

@@ -12,7 +12,7 @@ from pipeline.cli.common import as_json, config_options, json_option, short
 from pipeline.cli.words import many
 
 if TYPE_CHECKING:
-    from pipeline.history import Event, Life
+    from pipeline.services.history import Event, Life
 
 __all__ = ["log"]
 
@@ -29,7 +29,7 @@ def log(config: Path, overrides: tuple[str, ...], workspace: Path | None, sample
 
     SAMPLE is the image's file name, or the start of its id.
     """
-    from pipeline.history import find_sample, life_of
+    from pipeline.services.history import find_sample, life_of
     from pipeline.wiring import open_house
 
     _, opened, _ = open_house(config, overrides, workspace=workspace, create=False)

@@ -17,7 +17,7 @@ from pipeline.cli.common import as_json, config_options, json_option, short
 from pipeline.cli.processes import until_told
 
 if TYPE_CHECKING:
-    from pipeline.reviewing import Decision, Desk
+    from pipeline.services.reviewing import Decision, Desk
 
 __all__ = ["review"]
 
@@ -48,7 +48,7 @@ def review(
     goes into the next round's queue, `hold-out` keeps an image out of training. Without a verdict nothing changes.
     """
     from pipeline.events import silent
-    from pipeline.reviewing import Desk
+    from pipeline.services.reviewing import Desk
     from pipeline.shelf import Shelf
     from pipeline.wiring import load_config, open_house
 
@@ -71,7 +71,7 @@ def review(
 
 def _open(desk: Desk, round_: int | None, version: str | None, *, remote: bool, json_: bool) -> None:
     """Show it; an App is shown until Ctrl-C."""
-    from pipeline.reviewing import Shows
+    from pipeline.services.reviewing import Shows
 
     if not json_:
         click.echo("gathering what is known of each image …", err=True)

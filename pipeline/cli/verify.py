@@ -26,7 +26,7 @@ def verify(config: Path, overrides: tuple[str, ...], workspace: Path | None, jso
     """
     from pipeline.cli.progress import Progress
     from pipeline.events import broadcast
-    from pipeline.proof import damages
+    from pipeline.services.proof import damages
     from pipeline.wiring import open_house
 
     _, opened, _ = open_house(config, overrides, workspace=workspace, create=False)

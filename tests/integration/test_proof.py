@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import PipelineError
-from pipeline.proof import damages
+from pipeline.services.proof import damages
 from pipeline.wiring import open_house
 from tests.integration.commands import TINY, pipeline
 

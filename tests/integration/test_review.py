@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from pipeline import reviewing
 from pipeline.cli.review import _tunnel
 from pipeline.domain.dataset import parse_manifest
 from pipeline.domain.records import OriginKind, State
 from pipeline.errors import LedgerError
 from pipeline.events import silent
-from pipeline.reviewing import subject_of
+from pipeline.services import reviewing
+from pipeline.services.reviewing import subject_of
 from pipeline.shelf import Shelf
 from pipeline.store.decisions import Decisions
 from pipeline.store.workspace import Workspace

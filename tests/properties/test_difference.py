@@ -9,10 +9,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.difference import difference
 from pipeline.domain.dataset import DatasetEntry
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Instance, Split, State
+from pipeline.services.difference import difference
 from tests.fakes.store import SIZE_HW, instance, sample_id
 
 _IDS = st.sampled_from("abcdef")

@@ -21,7 +21,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from connectors.label_studio.files import read_tasks, write_tasks
 from connectors.verdicts import Outline, verdicts
-from pipeline.asking import items_again, shown, waiting
 from pipeline.config import load
 from pipeline.domain.dataset import DatasetEntry, manifest_bytes
 from pipeline.domain.geometry import Box
@@ -30,9 +29,10 @@ from pipeline.domain.mask import Mask
 from pipeline.domain.prompts import MaskPrediction, Proposal
 from pipeline.domain.records import HUMAN_VERIFIED, Annotation, Instance, Origin, OriginKind, Sample, State
 from pipeline.domain.rounds import Evidence, Finding, Uncertainty
-from pipeline.importing import Renaming, find_labels, import_labels
 from pipeline.ports import ReviewRow, TaskItem, Verdict
-from pipeline.reviewing import take
+from pipeline.services.asking import items_again, shown, waiting
+from pipeline.services.importing import Renaming, find_labels, import_labels
+from pipeline.services.reviewing import take
 from pipeline.shelf import machine_instances
 from pipeline.stages.merge import MergeSettings, merge, opinion_of
 from pipeline.store.decisions import Request

@@ -26,7 +26,7 @@ from pipeline.cli.processes import child, pipeline_command
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import OriginKind, State
 from pipeline.ports import ReviewRow
-from pipeline.reviewing import rows, subject_of
+from pipeline.services.reviewing import rows, subject_of
 from pipeline.shelf import Shelf
 from pipeline.wiring import open_house
 from tests.integration.commands import TINY, json_of, pipeline

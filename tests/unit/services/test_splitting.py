@@ -19,7 +19,7 @@ from pipeline.domain.records import Sample, Split
 from pipeline.errors import ImageUnreadable, SplitLeak
 from pipeline.formats.image import read_frame
 from pipeline.scenes import DEMO, scene_at
-from pipeline.splitting import all_likenesses, refuse_leaks, tell_changed_settings
+from pipeline.services.splitting import all_likenesses, refuse_leaks, tell_changed_settings
 from pipeline.stages.ingest import SourceSettings, SplitSettings
 from pipeline.store.workspace import Workspace
 from tests.fakes.people import resources

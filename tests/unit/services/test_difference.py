@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.difference import Tally, difference
 from pipeline.domain.dataset import DatasetEntry
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Instance, Origin, OriginKind, Split, State
+from pipeline.services.difference import Tally, difference
 from tests.fakes.store import SIZE_HW, instance, sample_id
 
 

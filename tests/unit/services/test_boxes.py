@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from connectors.executors import serial
-from pipeline.boxes import BoxMasks
 from pipeline.domain.geometry import Box
 from pipeline.domain.mask import Mask
 from pipeline.domain.prompts import MaskPrediction, Proposal
 from pipeline.domain.records import Annotation, Instance, Origin, OriginKind, State
+from pipeline.services.boxes import BoxMasks
 from pipeline.shelf import Predictions, Shelf
 from pipeline.store.workspace import Workspace
 from tests.fakes.people import resources

@@ -13,7 +13,7 @@ from pipeline.domain.geometry import Box
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Instance, Origin, OriginKind, State
 from pipeline.ports import ReviewRow, Verdict
-from pipeline.reviewing import take
+from pipeline.services.reviewing import take
 from pipeline.stages.merge import MergeSettings, merge
 from pipeline.store.workspace import Workspace
 from tests.fakes.store import NOON, SIZE_HW, ingested, sample

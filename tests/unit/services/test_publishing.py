@@ -15,7 +15,7 @@ from pipeline.config import Config
 from pipeline.domain.dataset import DatasetEntry, DatasetVersion
 from pipeline.domain.records import Instance, State
 from pipeline.errors import LedgerError
-from pipeline.publishing import folder_of, publish
+from pipeline.services.publishing import folder_of, publish
 from pipeline.stages.export import tree_hash
 from pipeline.store.workspace import Workspace
 from pipeline.wiring import load_config

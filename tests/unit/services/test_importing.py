@@ -14,7 +14,7 @@ from pipeline.domain.mask import Mask
 from pipeline.domain.records import Annotation
 from pipeline.errors import BadFormat, ConfigError
 from pipeline.formats.labels import Found, LabelProblem, Labels, imported
-from pipeline.importing import Imported, Renaming, import_labels, proposed_beside
+from pipeline.services.importing import Imported, Renaming, import_labels, proposed_beside
 from pipeline.store.ledger import Ledger
 from tests.fakes.store import NOON, ingested, sample_id
 

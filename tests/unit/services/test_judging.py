@@ -9,9 +9,9 @@ import pytest
 
 from pipeline.domain.dataset import parse_manifest
 from pipeline.domain.rounds import ModelRef
-from pipeline.judging import Judge
 from pipeline.loop import Loop
 from pipeline.ports import Detector
+from pipeline.services.judging import Judge
 from pipeline.shelf import Shelf
 from pipeline.store.progress import Rounds
 from pipeline.store.workspace import Workspace

@@ -12,8 +12,8 @@ import pytest
 from pipeline.domain.dataset import DatasetEntry, manifest_bytes, version_of
 from pipeline.domain.records import Annotation, Before, Instance, Origin, OriginKind, State
 from pipeline.errors import ConfigError
-from pipeline.history import Life, find_sample, life_of
 from pipeline.ports import Verdict
+from pipeline.services.history import Life, find_sample, life_of
 from pipeline.store.decisions import Request
 from pipeline.store.workspace import Workspace
 from tests.fakes.store import NOON, SIZE_HW, ingested, instance, sample_id

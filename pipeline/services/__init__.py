@@ -1,0 +1,1 @@
+"""What the loop and the commands do with stages and store together: one file for each such job."""
