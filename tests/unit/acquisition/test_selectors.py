@@ -85,10 +85,10 @@ def test_k_center_takes_doubles_last() -> None:
 def test_k_center_on_ten_thousand_takes_about_a_second() -> None:
     points = np.random.default_rng(0).normal(size=(10_000, 256)).astype(np.float32)
     pool = [candidate(f"{index:05d}", embedding=point) for index, point in enumerate(points)]
-    started = time.perf_counter()
+    started = time.process_time()  # what others do on this machine does not count
     chosen = choose("k_center", pool, 200, labelled=points[:300])
     assert len(set(chosen)) == 200
-    assert time.perf_counter() - started < 5.0, "0.5 s when written, on 2 cores"
+    assert time.process_time() - started < 10.0, "1 s when written"
 
 
 @pytest.mark.parametrize(

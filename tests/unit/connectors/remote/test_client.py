@@ -270,7 +270,7 @@ def test_nobody_there_and_nobody_in_time() -> None:
     async def never(scope: Any, receive: Any, send: Any) -> None:
         import asyncio
 
-        await asyncio.sleep(1)
+        await asyncio.sleep(10)
 
     with serving(never) as url, pytest.raises(BackendUnavailable, match="ReadTimeout"):
         far(url, retries=0, timeout_s=0.1)

@@ -202,7 +202,7 @@ class Slow(BrushSegmenter):
 
     def encode(self, images: Sequence[Image]) -> list[Encoding]:
         self.begun.release()
-        self.go.wait(20)
+        assert self.go.wait(120), "nobody let it go"
         return super().encode(images)
 
 
@@ -213,13 +213,12 @@ def test_health_answers_while_the_model_is_busy_and_too_much_is_put_off() -> Non
         ThreadPoolExecutor(3) as people,
     ):
         answers = [people.submit(prediction_of, client, task(number), point("p", 40, 40)) for number in range(3)]
-        assert segmenter.begun.acquire(timeout=10)
-        until = time.monotonic() + 10
+        assert segmenter.begun.acquire(timeout=60)
+        until = time.monotonic() + 60
         while "maskloop_places_taken 3.0" not in client.get("/metrics").text and time.monotonic() < until:
             time.sleep(0.01)
-        begun = time.perf_counter()
         assert client.get("/health").status_code == 200
-        assert time.perf_counter() - begun < 0.5
+        assert "maskloop_places_taken 3.0" in client.get("/metrics").text, "answered while the model was busy"
         body = {"tasks": [task(0)], "label_config": CONFIG, "params": {"context": {"result": []}}}
         busy = client.post("/predict", json=body)
         assert refusal(busy) == (503, "Busy")

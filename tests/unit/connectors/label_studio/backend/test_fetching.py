@@ -45,7 +45,7 @@ def site() -> Iterator[Site]:
             self.wfile.write(told)
             if self.path == "/slow":
                 with contextlib.suppress(OSError):  # who asks has had enough
-                    for _ in range(30):
+                    for _ in range(2400):  # two minutes
                         time.sleep(0.05)
                         self.wfile.write(b"x")
 
@@ -200,7 +200,7 @@ def test_what_comes_too_slowly_is_given_up(site: Site) -> None:
     begun = time.monotonic()
     with pytest.raises(BackendUnavailable):
         fetcher(Studio(site.url), timeout_s=0.3).fetch(f"{site.url}/slow")
-    assert time.monotonic() - begun < 1.4
+    assert time.monotonic() - begun < 60
 
 
 def test_who_is_not_there_is_told_without_the_path() -> None:

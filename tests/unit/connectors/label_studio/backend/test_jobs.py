@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -25,8 +26,12 @@ def jobs_of(folder: Path, code: str, patience_s: float = 5.0) -> Jobs:
     return Jobs(python(code), folder, lambda: datetime.now(UTC), patience_s=patience_s)
 
 
+def waiting_for(go: Path) -> str:
+    return f"import pathlib, time\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(.01)\n"
+
+
 def until(done: Callable[[], bool]) -> None:
-    end = time.monotonic() + 15
+    end = time.monotonic() + 60
     while not done():
         assert time.monotonic() < end, "it never came to that"
         time.sleep(0.01)
@@ -56,10 +61,7 @@ def test_a_job_tells_how_it_ended_and_keeps_its_log(tmp_path: Path, code: str, s
 
 
 def test_one_runs_one_waits_and_a_third_is_that_one(tmp_path: Path) -> None:
-    jobs = jobs_of(
-        tmp_path,
-        f"import pathlib, time\nwhile not pathlib.Path({str(tmp_path / 'go')!r}).exists(): time.sleep(.01)",
-    )
+    jobs = jobs_of(tmp_path, waiting_for(tmp_path / "go"))
     first, second, third = (jobs.start(str(number)) for number in range(3))
     assert (first.state, second.state) == ("running", "queued")
     assert third == second
@@ -133,19 +135,46 @@ def test_old_jobs_are_forgotten(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.json"))) == 50
 
 
-def test_changes_are_waited_for_and_started_once() -> None:
+class HandTimer:
+    """A timer whose time is over when the test says so."""
+
+    running: ClassVar[list[HandTimer]] = []
+
+    def __init__(self, seconds: float, over: Callable[[], None]) -> None:
+        self.seconds = seconds
+        self.over = over
+        self.daemon = False
+
+    def start(self) -> None:
+        self.running.append(self)
+
+    def cancel(self) -> None:
+        self.running.remove(self)
+
+
+def test_changes_are_waited_for_and_started_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connectors.label_studio.backend.hints.threading.Timer", HandTimer)
+    monkeypatch.setattr(HandTimer, "running", [])
     started: list[str] = []
-    hints = Hints(started.append, run_after=3, quiet_s=0.05)
+    hints = Hints(started.append, run_after=3, quiet_s=7.5)
     for _ in range(2):
         assert hints.hear("ANNOTATION_CREATED") == "ANNOTATION_CREATED"
-    time.sleep(0.1)
-    assert started == []
+    assert HandTimer.running == [], "two are not enough"
     for _ in range(5):
         hints.hear("ANNOTATION_UPDATED")
-    assert started == []
-    until(lambda: bool(started))
-    time.sleep(0.1)
+    [timer] = HandTimer.running  # each change began the quiet time anew
+    assert (timer.seconds, started) == (7.5, [])
+    timer.over()
     assert started == ["7 changed annotations"]
+    hints.hear("ANNOTATION_CREATED")
+    assert HandTimer.running == [timer], "counting begins at nothing"
+
+
+def test_after_the_quiet_time_it_starts_by_itself() -> None:
+    started: list[str] = []
+    hints = Hints(started.append, run_after=1, quiet_s=0.01)
+    hints.hear("ANNOTATION_CREATED")
+    until(lambda: started == ["1 changed annotations"])
 
 
 def test_start_training_starts_at_once_and_the_rest_nothing() -> None:
@@ -159,13 +188,13 @@ def test_start_training_starts_at_once_and_the_rest_nothing() -> None:
 
 
 def test_jobs_over_http(tmp_path: Path) -> None:
-    lent = services(run_command=python("print('round 1')"), jobs=tmp_path)
+    lent = services(run_command=python(waiting_for(tmp_path / "go") + "print('round 1')"), jobs=tmp_path)
     with talking(lent, limits=Limits()) as client:
-        begun = time.perf_counter()
         hint = {"action": "START_TRAINING", "project": {"id": 1}}
         assert client.post("/webhook", json=hint).json() == {"status": "heard"}
-        assert time.perf_counter() - begun < 0.5
         [job] = client.get("/jobs").json()["jobs"]
+        assert job["state"] == "running", "it was heard without waiting for the job's end"
+        (tmp_path / "go").touch()
         until(lambda: client.get(f"/jobs/{job['id']}").json()["state"] == "done")
         assert client.get(f"/jobs/{job['id']}").json()["log"] == "round 1\n"
         assert client.delete(f"/jobs/{job['id']}").json()["state"] == "done"

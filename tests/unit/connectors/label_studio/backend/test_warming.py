@@ -22,7 +22,7 @@ class Kept(BrushSegmenter):
 
 
 def until(done: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not done():
         assert time.monotonic() < end, "it never came to that"
         time.sleep(0.005)
