@@ -44,7 +44,7 @@ def merged(share: float) -> dict[str, Any]:
         "seconds": times,
         "same in any order": same,
         "goal_s": MERGE_S,
-        "held": same and times["merge"] <= MERGE_S,
+        "held": same and max(times.values()) <= MERGE_S,
     }
 
 

@@ -1,7 +1,7 @@
 """Tools for many masks: `python -m benchmarks.mask_tools [--part NAME] [--share 1] [--json]`.
 
-contours  polygons of a kept mask, cut out by its box, beside the whole frame decoded and outlined: by our own tracer
-          (the same contours) and by cv2.findContours (the same as it finds in the box)
+contours  polygons of a kept mask, read off its run lengths, beside cv2.findContours in the whole frame decoded; the
+          rings enclose the same pixels
 merge     annotations to a dataset version, and with the round trip of every instance as a YOLO row
 manifest  a version's manifest made, kept, and verified: read, its hash compared, parsed, and its counts compared
 table     a Parquet table opened and filtered, beside json.load and pycocotools' COCO(), in processes of their own

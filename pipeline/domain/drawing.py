@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.domain.contours import trace
 from pipeline.domain.geometry import Box, Image
 from pipeline.domain.mask import Mask
 
@@ -36,9 +35,8 @@ def scaled(image: Image, scale: float) -> Image:
 def rings_at(shape: Mask | Box, scale: float) -> Rings:
     """The rings around a mask's parts and holes, or around a box, on an image that is `scale` times as large."""
     if isinstance(shape, Mask):
-        top_left, crop = shape.crop()
-        traced = trace(crop)
-        rings = [ring + top_left for ring in (*traced.outer, *traced.holes)]
+        outer, holes = shape.outline()
+        rings = [*outer, *holes]
     else:
         left, top, right, bottom = shape
         rings = [np.array([[left, top], [right, top], [right, bottom], [left, bottom]])]

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
-from pipeline.domain.contours import clip_ring, trace
+from pipeline.domain.contours import Outline, clip_ring, trace
 from pipeline.domain.geometry import Box, SizeHW
 from pipeline.domain.run_lengths import Runs, canonical, cropped, runs_of, unpacked
 from pipeline.errors import DataError, ShapeMismatch
@@ -135,8 +135,11 @@ class Mask:
 
         `from_polygons` gives a mask without holes back exactly. Parts that touch by a corner share a contour.
         """
-        top_left, crop = self.crop()
-        return [ring + top_left for ring in trace(crop).outer]
+        return self.outline().outer
+
+    def outline(self, *, connectivity: Literal[4, 8] = 8) -> Outline:
+        """The rings around the parts and the holes, in whole pixels; the connectivity is that of the object."""
+        return trace(unpacked(self.counts), self.size_hw[0], connectivity=connectivity)
 
     def crop(self) -> tuple[npt.NDArray[np.float64], Bitmap]:
         """The top left corner (x, y) of the tight box, and the `bool` bitmap inside it.

@@ -69,18 +69,19 @@ def unpacked(counts: bytes | str) -> Runs:
     Raises DataError if it cannot be read. Whether the runs fit an image is not known here.
     """
     text = counts.encode("utf-8", "surrogatepass") if isinstance(counts, str) else counts
-    codes = np.frombuffer(text, dtype=np.uint8).astype(np.int64) - 48
+    codes = np.frombuffer(text, dtype=np.uint8) - np.uint8(48)
     if not len(codes):
-        return codes
-    ends = np.flatnonzero((codes & 0x20) == 0)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    lengths = ends - starts[: len(ends)] + 1
-    if ((codes < 0) | (codes >= 64)).any() or lengths.max(initial=0) > _LONGEST:
+        return codes.astype(np.int64)
+    ends = ((codes & 0x20) == 0).nonzero()[0]
+    starts = np.zeros_like(ends)
+    starts[1:] = ends[:-1] + 1
+    lengths = ends - starts + 1
+    if codes.max() >= 64 or lengths.max(initial=0) > _LONGEST:
         raise DataError("run-length string holds a character that COCO does not use")
     if not len(ends) or ends[-1] != len(codes) - 1:
         raise DataError("run-length string ends in the middle of a number")
-    digits = np.arange(len(codes)) - np.repeat(starts, lengths)
-    runs = np.add.reduceat((codes & 0x1F) << 5 * digits, starts)
+    digits = np.arange(len(codes)) - starts.repeat(lengths)
+    runs = np.add.reduceat((codes & 0x1F).astype(np.int64) << 5 * digits, starts)
     runs -= ((codes[ends] & 0x10) > 0) * (1 << 5 * lengths)
-    runs[1::2], runs[2::2] = np.cumsum(runs[1::2]), np.cumsum(runs[2::2])
+    runs[1::2], runs[2::2] = runs[1::2].cumsum(), runs[2::2].cumsum()
     return runs

@@ -20,7 +20,7 @@ from pipeline.domain.dataset import DatasetEntry
 from pipeline.domain.geometry import SizeHW
 from pipeline.domain.mask import Bitmap, Mask
 from pipeline.domain.records import Instance
-from pipeline.formats.seams import one_ring, ring_around
+from pipeline.formats.seams import one_ring
 from pipeline.formats.yolo import DECIMALS
 
 __all__ = ["FLOOR", "Lossy", "read_back", "under_floor", "yolo_round_trip", "yolo_round_trip_in_training"]
@@ -95,13 +95,14 @@ def _cut_out(mask: Mask) -> tuple[int, int, Bitmap, Bitmap]:
     if not crop.size:
         return 0, 0, crop, crop
     height, width = mask.size_hw
-    vertices = _vertices(ring_around(corner, crop), mask.size_hw, mask.size_hw)
-    left, top = np.minimum(corner, vertices.min(axis=0)).astype(int).tolist()
-    right, bottom = np.maximum(corner + crop.shape[::-1], vertices.max(axis=0) + 1).astype(int).tolist()
+    vertices = _vertices(one_ring(mask), mask.size_hw, mask.size_hw)
+    column, row = int(corner[0]), int(corner[1])
+    x, y = vertices[:, 0], vertices[:, 1]
+    left, top = min(column, int(x.min())), min(row, int(y.min()))
+    right, bottom = max(column + crop.shape[1], int(x.max()) + 1), max(row + crop.shape[0], int(y.max()) + 1)
     size_hw = min(bottom, height) - top, min(right, width) - left
     before = np.zeros(size_hw, dtype=np.bool_)
-    column, row = int(corner[0]) - left, int(corner[1]) - top
-    before[row : row + crop.shape[0], column : column + crop.shape[1]] = crop
+    before[row - top :, column - left :][: crop.shape[0], : crop.shape[1]] = crop
     return left, top, before, _filled(vertices, (left, top), size_hw) > 0
 
 
@@ -127,8 +128,10 @@ def _resampled(ring: _Floats) -> _Floats:
     places = np.linspace(0, count - 1, wanted - count if count < wanted else wanted)
     if count < wanted:
         places = np.sort(np.concatenate([places, np.arange(count)]))
-    columns = [np.interp(places, np.arange(count), closed[:, axis]) for axis in (0, 1)]
-    return np.stack(columns, axis=1).astype(np.float32)
+    found = np.empty((len(places), 2), dtype=np.float32)
+    for axis in (0, 1):
+        found[:, axis] = np.interp(places, np.arange(count), closed[:, axis])
+    return found
 
 
 def _training_size(size_hw: SizeHW, side: int) -> SizeHW:

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.domain.contours import Ring, trace
-from pipeline.domain.mask import Bitmap, Mask
+from pipeline.domain.contours import Ring
+from pipeline.domain.mask import Mask
 
-__all__ = ["INSET_PX", "one_ring", "ring_around"]
+__all__ = ["INSET_PX", "one_ring"]
 
 INSET_PX = 0.35
 """How far inside its pixels' edges a ring runs.
@@ -43,15 +43,10 @@ def one_ring(mask: Mask) -> Ring:
 
     `Mask.from_polygons([one_ring(mask)], mask.size_hw)` is the mask. Equal masks give equal rings.
     """
-    return ring_around(*mask.crop())
-
-
-def ring_around(corner: npt.NDArray[np.float64], crop: Bitmap) -> Ring:
-    """`one_ring` of a mask that is cut out already: see `Mask.crop`."""
     # Rings that met at a corner would cross each other once they are drawn in; 4-connected ones never meet.
-    outline = trace(crop, connectivity=4)
-    rings = [_inset(edge) for edge in (*outline.outer, *outline.holes)]
-    return (_spanned(rings) if rings else np.zeros((0, 2))) + corner
+    outer, holes = mask.outline(connectivity=4)
+    rings = [_inset(edge) for edge in (*outer, *holes)]
+    return _spanned(rings) if rings else np.zeros((0, 2))
 
 
 def _spanned(rings: list[Ring]) -> Ring:
@@ -141,6 +136,7 @@ def _path(start: _Point, end: _Point, here: _Pixels, there: _Pixels) -> Ring:
 
 def _inset(ring: Ring) -> Ring:
     """The ring moved to its right, where the object is: running right it moves down, running down to the left."""
-    running = np.sign(np.roll(ring, -1, axis=0) - np.roll(ring, 1, axis=0))
-    inside: Ring = ring + INSET_PX * np.stack([-running[:, 1], running[:, 0]], axis=1)
+    around = np.concatenate([ring[-1:], ring, ring[:1]])
+    running = np.sign(around[2:] - around[:-2])
+    inside: Ring = ring + running[:, ::-1] * (-INSET_PX, INSET_PX)
     return inside

@@ -14,7 +14,6 @@ from hypothesis.extra import numpy as arrays
 from pycocotools import mask as coco_mask
 from scipy import ndimage
 
-from pipeline.domain.contours import trace
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Instance
 from pipeline.formats.coco import CocoLabels, coco_bytes
@@ -86,11 +85,11 @@ def test_polygons_fill_holes_and_change_nothing_else(bitmap: Bitmap) -> None:
 
 
 @given(bitmaps, st.integers(0, 40), st.integers(0, 40))
-def test_contours_cut_out_by_the_box_are_those_of_the_whole_frame(bitmap: Bitmap, top: int, left: int) -> None:
+def test_contours_move_with_the_object_in_its_frame(bitmap: Bitmap, top: int, left: int) -> None:
     frame = np.pad(bitmap, ((top, 3), (left, 5)))
     mask = Mask.from_bitmap(frame)
-    for cut, whole in zip(mask.polygons(), trace(frame).outer, strict=True):
-        assert np.array_equal(cut, whole)
+    for there, here in zip(mask.polygons(), Mask.from_bitmap(bitmap).polygons(), strict=True):
+        assert np.array_equal(there, here + np.array([left, top]))
     corner, crop = mask.crop()
     assert np.array_equal(np.argwhere(crop) + corner[::-1], np.argwhere(frame))
     assert np.array_equal(mask.bitmap(), frame)
@@ -99,11 +98,12 @@ def test_contours_cut_out_by_the_box_are_those_of_the_whole_frame(bitmap: Bitmap
 @given(bitmaps)
 def test_rings_are_as_many_as_parts_and_holes(bitmap: Bitmap) -> None:
     """Counted by scipy: parts 8-connected, background 4-connected and less the part outside; and reversed."""
-    outer, holes = trace(bitmap)
+    mask = Mask.from_bitmap(bitmap)
+    outer, holes = mask.outline()
     assert len(outer) == ndimage.label(bitmap, EIGHT)[1]
     background = np.pad(~bitmap, 1, constant_values=True)
     assert len(holes) == ndimage.label(background)[1] - 1
-    outer, holes = trace(bitmap, connectivity=4)
+    outer, holes = mask.outline(connectivity=4)
     assert len(outer) == ndimage.label(bitmap)[1]
     assert len(holes) == ndimage.label(background, EIGHT)[1] - 1
 

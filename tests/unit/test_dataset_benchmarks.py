@@ -59,7 +59,7 @@ def test_table_and_json_give_the_same_rows() -> None:
     assert found["rows found"] > 5
 
 
-def test_contours_in_the_box_are_those_in_the_frame() -> None:
+def test_contours_by_the_runs_are_those_of_the_frame() -> None:
     rng = np.random.default_rng(3)
     for share in _tool_contours.SHARES:
         assert _tool_contours.same_contours(Mask.from_bitmap(_many_masks.blob((120, 160), share, rng)))
