@@ -12,7 +12,7 @@ import click
 
 from pipeline.cli.common import as_json, config_options, json_option, short
 from pipeline.cli.words import many
-from pipeline.formats.losses import LOSSES
+from pipeline.formats.losses import FLOOR, LOSSES
 
 if TYPE_CHECKING:
     from pipeline.domain.dataset import DatasetEntry
@@ -59,7 +59,7 @@ _HELP = "\n\n".join(
 @click.option(
     "--floor",
     type=click.FloatRange(0, 1),
-    default=0.95,
+    default=FLOOR,
     show_default=True,
     help="List masks whose IoU after the round trip is under it.",
 )

@@ -1,10 +1,16 @@
-"""What each format cannot hold, in a sentence: told by `pipeline export --help`, and measured by the tests."""
+"""What each format cannot hold, in a sentence: told by `pipeline export --help`, and measured by the tests.
+
+Nothing heavy is imported here, so that the command line may.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["LOSSES"]
+__all__ = ["FLOOR", "LOSSES"]
+
+FLOOR = 0.95
+"""A mask whose IoU is lower after the round trip as a YOLO row is worth a look."""
 
 LOSSES: Mapping[str, str] = {
     "yolo": (

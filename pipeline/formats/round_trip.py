@@ -20,13 +20,11 @@ from pipeline.domain.dataset import DatasetEntry
 from pipeline.domain.geometry import SizeHW
 from pipeline.domain.mask import Bitmap, Mask
 from pipeline.domain.records import Instance
+from pipeline.formats.losses import FLOOR
 from pipeline.formats.seams import one_ring
 from pipeline.formats.yolo import DECIMALS
 
-__all__ = ["FLOOR", "Lossy", "read_back", "under_floor", "yolo_round_trip", "yolo_round_trip_in_training"]
-
-FLOOR = 0.95
-"""An IoU under it is worth a look."""
+__all__ = ["Lossy", "read_back", "under_floor", "yolo_round_trip", "yolo_round_trip_in_training"]
 
 _POINTS = 1000
 """To which the loader brings a ring; one that has as many keeps them, and gets one more for the way back."""

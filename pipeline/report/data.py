@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pipeline.domain.dataset import DatasetEntry, parse_manifest
 from pipeline.domain.mask import Mask
+from pipeline.formats.losses import FLOOR
 from pipeline.formats.round_trip import read_back
 from pipeline.report.pictures import AFTER, BEFORE, Album, Outline, Picture
 from pipeline.store.workspace import Workspace
@@ -17,7 +18,6 @@ __all__ = ["Data", "Doubt", "VersionRow", "data_of"]
 PICTURED = 12
 """So many of the worst are shown of each kind of doubt."""
 LISTED = 60
-ROUND_TRIP_FLOOR = 0.95
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ def data_of(workspace: Workspace, album: Album, rounds: int, agreement_floor: fl
         versions=versions,
         measured=len(trips),
         mean=sum(trips) / len(trips) if trips else None,
-        lossy=sum(value < ROUND_TRIP_FLOOR for value in trips),
-        floor=ROUND_TRIP_FLOOR,
+        lossy=sum(value < FLOOR for value in trips),
+        floor=FLOOR,
         worst=_lossy(entries, names, album),
         spoken=len(agreed),
         disputed=sum(value < agreement_floor for value in agreed),
@@ -122,7 +122,7 @@ def _lossy(entries: Sequence[DatasetEntry], names: Mapping[str, str], album: Alb
         (entry.round_trip[item.id], entry.sample_id, item)
         for entry in entries
         for item in entry.instances
-        if entry.round_trip.get(item.id, 1.0) < ROUND_TRIP_FLOOR
+        if entry.round_trip.get(item.id, 1.0) < FLOOR
     ]
     found.sort(key=lambda row: (row[0], row[1], row[2].id))
     return [
