@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from pipeline.acquisition import load_selector
 from pipeline.errors import ConfigError
+from pipeline.stages.collect import CollectSettings
 from pipeline.stages.evaluate import ANY_OTHER, EvaluateSettings
 from pipeline.stages.ingest import SourceSettings, SplitSettings
 from pipeline.stages.merge import MergeSettings
@@ -129,6 +130,7 @@ class Config(BaseModel):
     segment: SegmentSettings = SegmentSettings()
     score: ScoreSettings = ScoreSettings()
     select: SelectSettings
+    collect: CollectSettings = CollectSettings()
     merge: MergeSettings = MergeSettings()
     train: TrainSettings = TrainSettings()
     evaluate: EvaluateSettings = EvaluateSettings()

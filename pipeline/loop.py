@@ -277,6 +277,7 @@ class Loop:
         annotator = self._peers.annotator
         pointer = f"collect/{annotator.name}"
         samples = {sample.id: sample for sample in self._ledger.samples.all()}
+        people = self._config.collect.people
         self._emit("collect.started", total=len(waiting))
         since = self._ledger.pointers.get(pointer)
         for answer in collect(annotator, since, sample_of=samples.get, classes=self._classes, emit=self._emit):
@@ -290,8 +291,10 @@ class Loop:
                     answer.sample_id, answer.author, answer.at, answer.reason, answer.task_id, cursor=cursor
                 )
             else:
-                self._ledger.annotations.append(answer.annotation, task_id=answer.task_id, cursor=cursor)
+                task_id = answer.task_id if people == 1 else None
+                self._ledger.annotations.append(answer.annotation, task_id=task_id, cursor=cursor)
             self._emit("collect.batch", done=1)
+        self._ledger.annotations.close_answered(number, people)
         missing = self._ledger.tasks.unanswered(number)
         if missing:
             self._emit("collect.waiting", missing=len(missing), annotator=annotator.name, round=number)

@@ -290,7 +290,7 @@ class Resources:
     `read_image(sample)` gives the canonical frame. `segmenter()` is the run's own, and `build_segmenter(kind,
     settings)` makes another, for peers that are made of peers: it raises ConfigError for wrong settings.
     `work` is a folder that the peer may keep things in.
-    `now()` is the time, UTC. `project` is the project's name.
+    `now()` is the time, UTC. `project` is the project's name. `people` are to answer each task.
     """
 
     classes: tuple[str, ...]
@@ -303,3 +303,4 @@ class Resources:
     build_segmenter: Callable[[str, Mapping[str, Any]], Segmenter]
     now: Callable[[], datetime]
     project: str = ""
+    people: int = 1

@@ -338,6 +338,7 @@ class House:
             build_segmenter=self._build_segmenter,
             now=self._now,
             project=self._config.project.name,
+            people=self._config.collect.people,
         )
 
     def _find_weights(self, name: str) -> Path:

@@ -97,7 +97,8 @@ class _LabelStudio:
         self._resources = resources
         work = resources.work
         self._client = client
-        self._project = Project(client, work, _wanted(settings, resources), resources.classes)
+        wanted = _wanted(settings, resources)
+        self._project = Project(client, work, wanted, resources.classes, people=resources.people)
         self._importer = Importer(client, self._project, settings.images, resources)
         self._tasks = Tasks(work / "tasks")
         self._journal = Journal(work / "answers")

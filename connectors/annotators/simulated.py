@@ -15,7 +15,7 @@ from connectors.simulated.person import NAME, Desk, Person
 from connectors.simulated.settings import Settings
 from connectors.simulated.tasks import Inbox, Task
 from pipeline.domain.records import Annotation, Instance, Origin, OriginKind
-from pipeline.errors import DataError, ShapeMismatch
+from pipeline.errors import ConfigError, DataError, ShapeMismatch
 from pipeline.ports import Annotator, Collected, Resources, TaskItem
 
 __all__ = ["REQUIRES", "Settings", "build"]
@@ -24,6 +24,9 @@ REQUIRES: Mapping[str, tuple[str, ...]] = {}
 
 
 def build(settings: Settings, resources: Resources) -> Annotator:
+    """Raises ConfigError where several people are to answer."""
+    if resources.people > 1:
+        raise ConfigError("the simulated person is one, and answers each task once", key="collect.people")
     return _Simulated(settings, resources)
 
 

@@ -49,8 +49,11 @@ _DOWN = "DI"
 class Project:
     """A project of `client`'s server; `work` is a folder to remember it in."""
 
-    def __init__(self, client: Client, work: Path, wanted: str | int, classes: Sequence[str]) -> None:
+    def __init__(
+        self, client: Client, work: Path, wanted: str | int, classes: Sequence[str], *, people: int = 1
+    ) -> None:
         self._client = client
+        self._people = people
         self._work = work
         self._wanted = wanted
         self._classes = tuple(classes)
@@ -115,7 +118,15 @@ class Project:
             kept = {"id": row["id"], "created_at": row.get("created_at"), "wanted": self._wanted}
             atomic_write(self._work / "project.json", json.dumps(kept).encode())
             self._row = row
+        self._ask_several(row)
         return read_config(str(row["label_config"]))
+
+    def _ask_several(self, row: dict[str, Any]) -> None:
+        """Label Studio gives a task to so many people as the project says, and to no more."""
+        if int(row.get("maximum_annotations") or 1) < self._people:
+            change = {"maximum_annotations": self._people}
+            self._client.change(f"/api/projects/{row['id']}/", change, "have several people answer each task")
+            row |= change
 
     def show_predictions(self) -> None:
         """Let people see what was imported, once something was.

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.domain.records import Annotation, OriginKind, Sample
 from pipeline.errors import DataError, ShapeMismatch, SplitLeak
 from pipeline.events import Emit, silent
 from pipeline.ports import Annotator, Collected, NoAnswer, Unusable
 
-__all__ = ["Refused", "collect"]
+__all__ = ["CollectSettings", "Refused", "collect"]
+
+
+class CollectSettings(BaseModel):
+    """A round goes on when so many different `people` have answered each of its tasks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    people: Annotated[int, Field(ge=1, le=100)] = 1
 
 
 @dataclass(frozen=True)

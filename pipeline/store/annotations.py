@@ -22,7 +22,7 @@ from pipeline.store.tasks import answer_task, round_of_task
 __all__ = ["Annotations", "append_imported"]
 
 _A, _I = schema.revisions, schema.instances
-_W, _R = schema.withdrawals, schema.retractions
+_T, _W, _R = schema.tasks, schema.withdrawals, schema.retractions
 _Row = dict[str, Any]
 
 
@@ -37,7 +37,8 @@ class Annotations:
     ) -> Annotation:
         """Add a revision, number it, and return it; an author who repeats their newest one word for word adds nothing.
 
-        In the same transaction the task `task_id` becomes answered, and the pointer `cursor[0]` is set.
+        In the same transaction the task `task_id` becomes answered, and the pointer `cursor[0]` is set. Where several
+        people are to answer a task, `close_answered` says when it is.
         """
         with self._db.write("annotations.append") as connection:
             stored = _append(connection, annotation)
@@ -46,6 +47,16 @@ class Annotations:
             if cursor is not None:
                 set_pointer(connection, *cursor)
         return stored
+
+    def close_answered(self, round_: int, people: int) -> None:
+        """The tasks of a round to which so many different people have given answers that stand become answered."""
+        asked = select(_T.c.task_id, _T.c.sample_id).where(_T.c.round == round_, _T.c.state == "asked")
+        by = [_A.c.origin_kind == OriginKind.HUMAN.value, _A.c.round == round_, _A.c.partial.is_not(True)]
+        said = select(_A.c.sample_id).where(*by, _stands()).group_by(_A.c.sample_id)
+        enough = said.having(func.count(_A.c.origin_name.distinct()) >= people)
+        with self._db.write("annotations.close_answered") as connection:
+            for task_id in connection.execute(asked.where(_T.c.sample_id.in_(enough))).scalars().all():
+                answer_task(connection, task_id, "answered")
 
     def append_all(self, annotations: Iterable[Annotation]) -> list[Annotation]:
         """Add a revision of each sample, all or none; those that say something new are returned, numbered."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -164,3 +165,29 @@ def test_models_teach_where_the_configuration_lets_them(tmp_path: Path) -> None:
     assert {item.state for row in guessed for item in row.instances} == {State.PROPOSED}
     assert {item.origin.kind for row in guessed for item in row.instances} == {OriginKind.MODEL}
     assert all(row.split == "train" for row in guessed)
+
+
+def test_a_round_waits_for_two_people(tmp_path: Path) -> None:
+    root = tmp_path / "ws"
+    values = ("annotator={kind: folder, settle_s: 0}", "rounds=1", "collect.people=2")
+    command = ("run", TINY, "--workspace", root, *(word for value in values for word in ("--set", value)))
+    waiting = pipeline(*command)
+    work = root / "work" / "annotators-folder"
+    for name in ("Ada", "Bert"):
+        assert waiting.exit_code == 3
+        assert "waiting for people: 3 of round 1's 3 tasks are unanswered" in waiting.stderr
+        for task in (work / "outbox").iterdir():
+            answer = json.loads((task / "instances.json").read_bytes()) | {"annotator": name}
+            (work / "inbox" / f"{task.name}.json").write_text(json.dumps(answer))
+        waiting = pipeline(*command)
+    assert waiting.exit_code == 0, waiting.output
+    with opened(root) as workspace:
+        merged = workspace.ledger.rounds.marked(1, "merge")
+    assert merged is not None
+    assert set(merged["agreement"]) == {"Ada", "Bert"}
+
+
+def test_one_simulated_person_cannot_be_two(tmp_path: Path) -> None:
+    result = pipeline("run", TINY, "--workspace", tmp_path / "ws", "--set", "collect.people=2")
+    assert result.exit_code == 2
+    assert "collect.people" in result.stderr

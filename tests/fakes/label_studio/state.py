@@ -86,6 +86,7 @@ class State:
             "model_version": "",
             "show_collab_predictions": True,
             "sampling": "Sequential sampling",
+            "maximum_annotations": 1,
         }
         return self.add(self.projects, {**defaults, **wanted, "created_at": self.now()})
 

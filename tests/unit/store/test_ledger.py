@@ -254,6 +254,39 @@ def test_one_persons_word_is_taken_back_and_the_others_stand(ledger: Ledger) -> 
     assert [row.withdrawn for row in ledger.annotations.history(sample_id(1))] == [True, False, False]
 
 
+def test_a_task_for_two_people_is_answered_when_both_have_spoken(ledger: Ledger) -> None:
+    ledger.samples.add([ingested(1), ingested(2)])
+    ledger.tasks.record(1, {sample_id(1): "t1", sample_id(2): "t2"})
+    bert = replace(annotation(1), origin=Origin(OriginKind.HUMAN, "bert"))
+
+    def missing(people: int) -> list[str]:
+        ledger.annotations.close_answered(1, people)
+        return ledger.tasks.unanswered(1)
+
+    assert missing(2) == sorted(ids(1, 2))
+    ledger.annotations.append(annotation(1))
+    ledger.annotations.append(annotation(1, instance()))  # the same person, otherwise
+    ledger.annotations.append(replace(bert, partial=True))  # a reviewer's word on one object is no answer
+    assert missing(2) == sorted(ids(1, 2))
+    ledger.annotations.append(bert)
+    assert missing(2) == ids(2)
+    ledger.annotations.append(annotation(2, round_=0))  # what was said in another round is none either
+    assert missing(1) == ids(2)
+    ledger.annotations.append(annotation(2))
+    assert missing(2) == ids(2)
+    assert missing(1) == [], "the setting was changed meanwhile"
+
+
+def test_a_word_that_was_taken_back_is_not_counted(ledger: Ledger) -> None:
+    ledger.samples.add([ingested(1)])
+    ledger.tasks.record(1, {sample_id(1): "t1"})
+    ledger.annotations.append(annotation(1))
+    withdraw(ledger, 1, "retracted")
+    ledger.annotations.append(replace(annotation(1), origin=Origin(OriginKind.HUMAN, "bert")))
+    ledger.annotations.close_answered(1, 2)
+    assert ledger.tasks.unanswered(1) == ids(1)
+
+
 @pytest.mark.parametrize("reason", ["skipped", "withdrawn", "retracted"])
 def test_what_was_answered_in_another_round_or_reviewed_stands(ledger: Ledger, reason: str) -> None:
     """Who is asked again, and passes by, takes nobody's earlier answer back."""

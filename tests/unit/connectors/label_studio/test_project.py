@@ -48,6 +48,16 @@ def test_a_project_is_made_once(fake: FakeLabelStudio, client: Client, tmp_path:
     assert len(fake.state.projects) == 1
 
 
+def test_a_project_gives_each_task_to_as_many_people_as_are_to_answer(
+    fake: FakeLabelStudio, client: Client, tmp_path: Path
+) -> None:
+    project_of(client, tmp_path).open()
+    (row,) = fake.state.projects.values()
+    for people, wanted in ((3, 3), (2, 3)):  # more that somebody has set by hand stay
+        Project(client, tmp_path, "rings", CLASSES, people=people).open()
+        assert row["maximum_annotations"] == wanted
+
+
 @pytest.mark.parametrize("fault", ["answer lost", "500 after the work", "half the JSON"])
 def test_a_project_whose_answer_was_lost_is_found(
     fake: FakeLabelStudio, client: Client, tmp_path: Path, fault: str
