@@ -170,8 +170,8 @@ def test_models_teach_where_the_configuration_lets_them(tmp_path: Path) -> None:
 def test_a_round_waits_for_two_people(tmp_path: Path) -> None:
     root = tmp_path / "ws"
     values = ("annotator={kind: folder, settle_s: 0}", "rounds=1", "collect.people=2")
-    command = ("run", TINY, "--workspace", root, *(word for value in values for word in ("--set", value)))
-    waiting = pipeline(*command)
+    overrides = [word for value in values for word in ("--set", value)]
+    waiting = pipeline("run", TINY, "--workspace", root, *overrides)
     work = root / "work" / "annotators-folder"
     for name in ("Ada", "Bert"):
         assert waiting.exit_code == 3
@@ -179,7 +179,7 @@ def test_a_round_waits_for_two_people(tmp_path: Path) -> None:
         for task in (work / "outbox").iterdir():
             answer = json.loads((task / "instances.json").read_bytes()) | {"annotator": name}
             (work / "inbox" / f"{task.name}.json").write_text(json.dumps(answer))
-        waiting = pipeline(*command)
+        waiting = pipeline("run", TINY, "--workspace", root, *overrides)
     assert waiting.exit_code == 0, waiting.output
     with opened(root) as workspace:
         merged = workspace.ledger.rounds.marked(1, "merge")

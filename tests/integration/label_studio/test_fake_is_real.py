@@ -84,6 +84,8 @@ def _projects(ask: Asker) -> int:
     ask("not found by title", "GET", "/api/projects/?title=nothing+such&page=1&page_size=100")
     ask("opened", "GET", f"/api/projects/{project}/")
     ask("opened: not there", "GET", "/api/projects/9999999/")
+    for_two = ask("for two people", "PATCH", f"/api/projects/{project}/", json={"maximum_annotations": 2})
+    assert for_two["maximum_annotations"] == 2
     ask("a version that nobody has", "PATCH", f"/api/projects/{project}/", json={"model_version": "no such"})
     return project
 
