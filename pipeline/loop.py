@@ -202,11 +202,10 @@ class Loop:
         return facts | {"fingerprint": name}
 
     def _segment(self, number: int) -> Facts:
-        boxes = self._boxes.make(self._masks, *self._segmenting())
-        facts = {"boxes": boxes, "by": self._peers.segmenter.name if boxes else None}
+        self._boxes.make(self._masks, self._segmenting)
         upstream = self._facts(number, "propose")
         if not upstream["pool"]:
-            return facts
+            return {}
         name = fingerprint("segment", upstream["fingerprint"], *self._segmenting())
 
         def make(ids: Sequence[str]) -> dict[str, Predictions]:
@@ -215,7 +214,7 @@ class Loop:
         before = escalated_by(self._peers.segmenter)
         self._shelf.make_predictions(name, self._pool(), make)
         escalated = escalated_by(self._peers.segmenter) - before
-        return facts | {"fingerprint": name, "segmenter": self._peers.segmenter.name, "escalated": escalated}
+        return {"fingerprint": name, "segmenter": self._peers.segmenter.name, "escalated": escalated}
 
     def _score(self, number: int) -> Facts:
         if not self._facts(number, "propose")["pool"]:
@@ -303,12 +302,13 @@ class Loop:
 
     def _merge(self, number: int) -> Facts:
         guesses, parent = self._guesses(number), self._ledger.versions.of_round(number - 1)
+        boxes = self._boxes.make(self._masks, self._segmenting)  # what came in since `segment` may lack masks
         merged = merge(
             self._shelf.labelled(also=[said.sample_id for said in guesses]),
             chain(self._histories(), ([said] for said in guesses)),
-            self._boxes.find(self._facts(number, "segment")["boxes"]),
+            self._boxes.find(boxes),
             self._config.merge,
-            masks_by=self._facts(number, "segment").get("by") or "",
+            masks_by=self._peers.segmenter.name if boxes else "",
             round_trip=remembered(yolo_round_trip, self._entries(parent.id) if parent else ()),
             held_out=self._ledger.decisions.held_out_ids(),
             emit=self._emit,

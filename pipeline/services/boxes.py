@@ -22,16 +22,19 @@ class BoxMasks:
         self._shelf = shelf
 
     def make(
-        self, ask: Callable[[Mapping[str, Sequence[Proposal]]], dict[str, Predictions]], *depends_on: object
+        self,
+        ask: Callable[[Mapping[str, Sequence[Proposal]]], dict[str, Predictions]],
+        depends_on: Callable[[], Sequence[object]],
     ) -> str | None:
         """Have the masks made that are missing; the name to find them by, None where every label has its own mask.
 
-        `ask` gives the segmenter's masks for the boxes of each sample id; `depends_on` is what they hang on.
+        `ask` gives the segmenter's masks for the boxes of each sample id; `depends_on` what they hang on. Neither is
+        called where no label wants a mask.
         """
         bare = self._bare()
         if not bare:
             return None
-        name = fingerprint("boxes", *depends_on)
+        name = fingerprint("boxes", *depends_on())
 
         def make(ids: Sequence[str]) -> dict[str, Predictions]:
             boxes = {key: [Proposal(row.box, row.label, 1.0) for row in bare[key].rows] for key in ids}

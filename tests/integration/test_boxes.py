@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -59,3 +60,29 @@ def test_boxes_become_masks_that_name_their_maker(tmp_path: Path) -> None:
     imported = [instance["origin"][1] for instance in instances if instance["origin"][0] == "imported"]
     assert imported
     assert all(name.startswith("annotations.json + ellipse-") for name in imported)
+
+
+def test_boxes_that_come_in_while_a_round_waits_teach_in_that_round(tmp_path: Path) -> None:
+    source, root = boxes_only(tmp_path / "pool"), tmp_path / "ws"
+    values = (
+        f"ingest.sources=[{{kind: coco, path: {source}, labels_are: truth}}]",
+        "annotator={kind: folder, settle_s: 0}",
+        "segmenter.kind=ellipse",
+        "rounds=1",
+    )
+    overrides = [word for value in values for word in ("--set", value)]
+    assert pipeline("run", TINY, "--workspace", root, *overrides).exit_code == 3
+    file = source / "annotations.json"
+    told = pipeline("import", TINY, file, "--format", "coco", "--workspace", root, *overrides, "--json")
+    fresh = json_of(told)["images"]
+    assert fresh > 3, "more than are asked about"
+    work = root / "work" / "annotators-folder"
+    for task in (work / "outbox").iterdir():
+        shutil.copy(task / "instances.json", work / "inbox" / f"{task.name}.json")
+    result = pipeline("run", TINY, "--workspace", root, *overrides)
+    assert result.exit_code == 0, result.stderr
+    assert json_of(pipeline("status", TINY, "--workspace", root, *overrides, "--json"))["quarantined"] == 0
+    (folder,) = (root / "datasets").iterdir()
+    entries = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()[1:]]
+    assert sum(entry["split"] == "train" for entry in entries) == fresh
+    assert all(instance["counts"] for entry in entries for instance in entry["instances"])

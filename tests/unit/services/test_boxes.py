@@ -49,7 +49,7 @@ class Segmenting:
         self.boxes = BoxMasks(workspace.ledger, shelf)
 
     def make(self) -> str | None:
-        return self.boxes.make(self._fill, "a segmenter")
+        return self.boxes.make(self._fill, lambda: ["a segmenter"])
 
     def _fill(self, boxes: Mapping[str, Sequence[Proposal]]) -> dict[str, Predictions]:
         self.asked += sum(map(len, boxes.values()))
