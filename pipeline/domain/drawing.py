@@ -32,15 +32,16 @@ def scaled(image: Image, scale: float) -> Image:
     return np.ascontiguousarray(cv2.resize(image, size_wh, interpolation=way), dtype=np.uint8)
 
 
-def rings_at(shape: Mask | Box, scale: float) -> Rings:
-    """The rings around a mask's parts and holes, or around a box, on an image that is `scale` times as large."""
+def rings_at(shape: Mask | Box, scale: float, origin: tuple[int, int] = (0, 0)) -> Rings:
+    """The rings around a mask's parts and holes, or around a box, on an image that is `scale` times as large, and of
+    which only what is right of and below `origin` (x, y; in pixels of the image) is shown."""
     if isinstance(shape, Mask):
         outer, holes = shape.outline()
         rings = [*outer, *holes]
     else:
         left, top, right, bottom = shape
         rings = [np.array([[left, top], [right, top], [right, bottom], [left, bottom]])]
-    return [np.rint((ring * scale - 0.5) * 2**_SHIFT).astype(np.int32) for ring in rings]
+    return [np.rint(((ring - origin) * scale - 0.5) * 2**_SHIFT).astype(np.int32) for ring in rings]
 
 
 def covered(canvas: Image, rings: Rings) -> npt.NDArray[np.float32]:

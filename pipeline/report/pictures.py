@@ -11,10 +11,10 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from PIL import Image as Pillow
 
+from pipeline.domain.drawing import covered, outline, rings_at, scaled
 from pipeline.domain.geometry import Box, Image
 from pipeline.domain.mask import Mask
 from pipeline.errors import DataError
@@ -42,6 +42,7 @@ BEFORE, AFTER = "#ff9f1c", "#2ec4b6"
 _SIDE_PX = 300
 _QUALITY = 80
 _TINT = 0.28
+_SHADE = (20, 22, 26)
 _MARGIN = 0.35
 
 
@@ -124,38 +125,14 @@ def _drawn(image: Image, outlines: Sequence[Outline], window: tuple[int, int, in
     """The window of the image, enlarged or reduced, every mask tinted and outlined."""
     left, top, right, bottom = window
     scale = _SIDE_PX / max(right - left, bottom - top)
-    size_wh = max(round((right - left) * scale), 1), max(round((bottom - top) * scale), 1)
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    canvas = np.asarray(cv2.resize(image[top:bottom, left:right], size_wh, interpolation=way), dtype=np.uint8)
-    for outline in outlines:
-        _draw(canvas, outline, (left, top), scale)
+    canvas = scaled(image[top:bottom, left:right], scale)
+    for one in outlines:
+        red, green, blue = (int(one.colour[start : start + 2], 16) for start in (1, 3, 5))
+        rings = rings_at(one.mask, scale, (left, top))
+        share = covered(canvas, rings)[..., None] * np.float32(_TINT)
+        canvas = (canvas * (1 - share) + np.array([red, green, blue], dtype=np.float32) * share).astype(np.uint8)
+        outline(canvas, rings, [(_SHADE, 4), ((red, green, blue), 2)])
     return canvas
-
-
-def _draw(canvas: Image, outline: Outline, origin: tuple[int, int], scale: float) -> None:
-    """Only the mask's own box is enlarged or reduced: the object is mostly a small part of the image."""
-    corner, crop = outline.mask.crop()
-    if not crop.size:
-        return
-    size_wh = max(round(crop.shape[1] * scale), 1), max(round(crop.shape[0] * scale), 1)
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    inside = np.asarray(cv2.resize(crop.astype(np.float32), size_wh, interpolation=way)) >= 0.5
-    x, y = round((corner[0] - origin[0]) * scale), round((corner[1] - origin[1]) * scale)
-    share = np.zeros((canvas.shape[0], canvas.shape[1]), dtype=np.uint8)
-    rows, columns = _overlap(y, size_wh[1], share.shape[0]), _overlap(x, size_wh[0], share.shape[1])
-    share[rows, columns] = inside[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
-    colour = tuple(int(outline.colour[start : start + 2], 16) for start in (1, 3, 5))
-    there = share > 0
-    tint = np.array(colour, dtype=np.float32) * _TINT
-    canvas[there] = (canvas[there] * (1 - _TINT) + tint).astype(np.uint8)
-    rings, _ = cv2.findContours(share, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    for line, thickness in (((20, 22, 26), 4), (colour, 2)):
-        cv2.drawContours(canvas, rings, -1, line, thickness, cv2.LINE_AA)
-
-
-def _overlap(start: int, length: int, room: int) -> slice:
-    low = min(max(start, 0), room)
-    return slice(low, max(min(start + length, room), low))
 
 
 def _uri(image: Image) -> str:
