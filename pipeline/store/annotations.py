@@ -36,6 +36,7 @@ class Annotations:
         self, annotation: Annotation, *, task_id: str | None = None, cursor: tuple[str, str] | None = None
     ) -> Annotation:
         """Add a revision, number it, and return it; an author who repeats their newest one word for word adds nothing.
+        Label files are one author, so that of several the one that was taken in last speaks.
 
         In the same transaction the task `task_id` becomes answered, and the pointer `cursor[0]` is set. Where several
         people are to answer a task, `close_answered` says when it is.
@@ -198,7 +199,9 @@ def _append(connection: Connection, annotation: Annotation) -> Annotation:
     content = _content(annotation, bodies)
     origin = annotation.origin
     said = select(_A.c.revision, _A.c.content).where(_A.c.sample_id == annotation.sample_id)
-    own = said.where(_A.c.origin_kind == origin.kind.value, _A.c.origin_name == origin.name)
+    own = said.where(_A.c.origin_kind == origin.kind.value)
+    if origin.kind is not OriginKind.IMPORTED:  # of label files the newest speaks, whatever its name
+        own = own.where(_A.c.origin_name == origin.name)
     newest = connection.execute(own.order_by(_A.c.revision.desc()).limit(1)).first()
     if newest is not None and newest.content == content:
         repeated = replace(annotation, revision=newest.revision)

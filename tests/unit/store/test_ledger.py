@@ -107,6 +107,17 @@ def test_what_repeats_the_newest_revision_adds_nothing(ledger: Ledger) -> None:
     assert (changed.revision, back.revision) == (2, 3)
 
 
+def test_of_label_files_the_one_that_was_taken_in_last_speaks(ledger: Ledger) -> None:
+    ledger.samples.add([ingested(1)])
+    first, second = (
+        replace(annotation(1, instance(name), round_=0), origin=Origin(OriginKind.IMPORTED, f"{name}.json"))
+        for name in ("a", "b")
+    )
+    said = [ledger.annotations.append(one).revision for one in (first, first, second, first, first)]
+    assert said == [1, 1, 2, 3, 3]
+    assert next(ledger.annotations.latest()).origin.name == "a.json"
+
+
 @pytest.mark.parametrize("statement", ["UPDATE revisions SET round = 9", "DELETE FROM instances"])
 def test_the_database_itself_refuses_to_change_annotations(ledger: Ledger, tmp_path: Path, statement: str) -> None:
     ledger.samples.add([ingested(1)])
