@@ -127,7 +127,8 @@ class ReviewRow:
 
     `machine` is what models said last, `merged` what the dataset says, `truth` what a simulation knows. `round` is
     when people were asked, `agreement` between them in [0, 1], `round_trip` each merged instance's IoU through a
-    YOLO row, `quarantined` why the image is set aside ("" if it is not).
+    YOLO row, `quarantined` why the image is set aside ("" if it is not). `fixed` are the objects ("" the whole image)
+    that were sent back with "fix" and have been answered since, and when: they may be sent back again.
     """
 
     sample: Sample
@@ -139,6 +140,7 @@ class ReviewRow:
     agreement: float | None = None
     round_trip: Mapping[str, float] = field(default_factory=dict)
     quarantined: str = ""
+    fixed: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 from connectors.fiftyone import likeness, views
 from connectors.fiftyone.rows import digest_of
 from connectors.fiftyone.samples import FIGURES, ID, INSTANCE, LABELS, ROW, SAID, fields_of
-from connectors.fiftyone.tags import FIELDS, TaggedLabel, TaggedSample, relabelled
+from connectors.fiftyone.tags import FIELDS, TaggedLabel, TaggedSample, relabelled, spelled
 from pipeline.errors import BackendRejected
 from pipeline.ports import ReviewRow
 
@@ -97,7 +97,8 @@ def _sample(row: ReviewRow, fo: Any) -> Any:
 
 
 def _refresh(sample: Any, row: ReviewRow, fo: Any) -> None:
-    """New values for every field. What people said of an object goes to the label that shows what came of it."""
+    """New values for every field. What people said of an object goes to the label that shows what came of it, but for a
+    "fix" that was answered: that one is done."""
     kept: dict[str, list[str]] = {}
     for label in _labels(sample):
         if label.field in FIELDS:
@@ -105,9 +106,14 @@ def _refresh(sample: Any, row: ReviewRow, fo: Any) -> None:
     sample.filepath = str(row.sample.path)
     for field, value in fields_of(row, fo).items():
         sample[field] = value
+    sample.tags = _undone(sample.tags, "", row)
     for field in FIELDS:
         for one in _of(sample, field):
-            one.tags = list(dict.fromkeys(kept.get(one[INSTANCE], ())))
+            one.tags = _undone(kept.get(one[INSTANCE], ()), one[INSTANCE], row)
+
+
+def _undone(tags: Iterable[str], about: str, row: ReviewRow) -> list[str]:
+    return [tag for tag in dict.fromkeys(tags) if spelled(tag) != "fix" or about not in row.fixed]
 
 
 def _labels(sample: Any) -> Iterator[TaggedLabel]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -43,6 +44,7 @@ def _plain(row: ReviewRow) -> dict[str, Any]:
         "agreement": row.agreement,
         "round_trip": dict(row.round_trip),
         "quarantined": row.quarantined,
+        "fixed": {key: at.isoformat() for key, at in row.fixed.items()},
     }
 
 
@@ -63,6 +65,7 @@ def _row(plain: dict[str, Any]) -> ReviewRow:
         agreement=plain["agreement"],
         round_trip=plain["round_trip"],
         quarantined=plain["quarantined"],
+        fixed={key: datetime.fromisoformat(at) for key, at in plain["fixed"].items()},
     )
 
 

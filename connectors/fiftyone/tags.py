@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.ports import Verdict
 
-__all__ = ["DECISIONS", "FIELDS", "Ignored", "TaggedLabel", "TaggedSample", "relabelled", "verdicts"]
+__all__ = ["DECISIONS", "FIELDS", "Ignored", "TaggedLabel", "TaggedSample", "relabelled", "spelled", "verdicts"]
 
 DECISIONS = ("accept", "fix", "reject", "hold-out")
 """The tags without an argument; `relabel:NAME` is the other one."""
@@ -62,16 +62,16 @@ def relabelled(label: str, said: str) -> tuple[str, ...]:
 
 def _sorted(tags: Iterable[str], classes: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Each tag once, and what is wrong with it; several that contradict each other are all wrong."""
-    spelled = {_spelled(tag): None for tag in tags}
-    wrong = {tag: _wrong(tag, classes) for tag in spelled}
-    judging = [tag for tag in spelled if not wrong[tag] and tag not in {"fix", "hold-out"}]
-    for tag in spelled:
+    said = {spelled(tag): None for tag in tags}
+    wrong = {tag: _wrong(tag, classes) for tag in said}
+    judging = [tag for tag in said if not wrong[tag] and tag not in {"fix", "hold-out"}]
+    for tag in said:
         others = [other for other in judging if other != tag] if tag in judging else []
         yield tag, f"it contradicts {', '.join(others)}" if others else wrong[tag]
 
 
-def _spelled(tag: str) -> str:
-    """As we write it, if it is one of ours: people type "Accept" and "relabel: cat" too."""
+def spelled(tag: str) -> str:
+    """A tag as we write it, if it is one of ours: people type "Accept" and "relabel: cat" too."""
     word, colon, label = tag.strip().partition(":")
     if colon and word.strip().lower() == "relabel":
         return f"relabel:{label.strip()}"

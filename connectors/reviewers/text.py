@@ -50,13 +50,16 @@ class _Text:
         self._path = resources.work / "review.tsv"
 
     def open(self, rows: Iterable[ReviewRow]) -> None:
-        """Write the table. Verdicts that already stand in it are kept for the samples that are still there."""
+        """Write the table. Verdicts that already stand in it are kept for the samples that are still there, but for a
+        "fix" that was answered since."""
         given = {verdict.sample_id: verdict for verdict in self.verdicts()}
         text = io.StringIO()
         writer = csv.writer(text, delimiter="\t", lineterminator="\n")
         writer.writerow(_COLUMNS)
         for row in rows:
             verdict = given.get(row.sample.id)
+            if verdict is not None and verdict.decision == "fix" and "" in row.fixed:
+                verdict = None
             author = verdict.author if verdict is not None else self._author
             writer.writerow([*_facts(row), verdict.decision if verdict is not None else "", author])
         atomic_write(self._path, text.getvalue().encode())

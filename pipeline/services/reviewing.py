@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from itertools import groupby
 from typing import Protocol, runtime_checkable
@@ -61,6 +61,14 @@ class Subject:
         return f"version {self.version[:12]}" if self.version is not None else ""
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """What was opened last, and when."""
+
+    subject: Subject
+    at: datetime
+
+
 class Desk:
     """One workspace's reviews. `build` makes the reviewer of a subject, by the subject's name."""
 
@@ -78,7 +86,7 @@ class Desk:
         """Give the reviewer its rows; the reviewer, and how many images there are. Raises ConfigError for a round or
         version that there is not, and what the reviewer raises."""
         subject = subject_of(self._workspace, round_=round_, version=version)
-        reviewer = self._build(subject.name)
+        reviewer, opened = self._build(subject.name), self._workspace.now()
         count = 0
 
         def counted() -> Iterator[ReviewRow]:
@@ -88,7 +96,8 @@ class Desk:
                 yield row
 
         reviewer.open(counted())
-        atomic_write(self._last, json.dumps(asdict(subject)).encode())
+        last = {"subject": asdict(subject), "at": opened.isoformat()}
+        atomic_write(self._last, json.dumps(last).encode())
         return reviewer, count
 
     def pull(self, *, round_: int | None = None, version: str | None = None) -> list[Decision]:
@@ -96,22 +105,27 @@ class Desk:
 
         Raises ConfigError if nothing was opened, WorkspaceLocked while somebody else writes.
         """
-        if round_ is None and version is None:
-            subject = self._opened()
-        else:
+        last = self._opened()
+        if round_ is not None or version is not None:
             subject = subject_of(self._workspace, round_=round_, version=version)
+        elif last is not None:
+            subject = last.subject
+        else:
+            raise ConfigError("nothing was opened for review yet: leave --pull away first", key="--pull")
+        opened = last.at if last is not None and last.subject.name == subject.name else None
         verdicts = list(self._build(subject.name).verdicts())
         about = {verdict.sample_id for verdict in verdicts}
         found = rows(self._config, self._workspace, self._shelf, subject) if about else ()
         shown = {row.sample.id: row for row in found if row.sample.id in about}
         with self._workspace.write_lock():
-            return take(self._config, self._workspace, verdicts, shown)
+            return take(self._config, self._workspace, verdicts, shown, opened=opened)
 
-    def _opened(self) -> Subject:
+    def _opened(self) -> _Opened | None:
         try:
-            return Subject(**json.loads(self._last.read_bytes()))
-        except FileNotFoundError as exc:
-            raise ConfigError("nothing was opened for review yet: leave --pull away first", key="--pull") from exc
+            last = json.loads(self._last.read_bytes())
+        except FileNotFoundError:
+            return None
+        return _Opened(Subject(**last["subject"]), datetime.fromisoformat(last["at"]))
 
 
 @dataclass(frozen=True)
@@ -164,6 +178,7 @@ def rows(config: Config, workspace: Workspace, shelf: Shelf, subject: Subject) -
     found = _Found.by(workspace, shelf, subject.found, [sample.id for sample in samples])
     asked = {key: number for number in range(1, subject.until + 1) for key in ledger.tasks.of(number)}
     quarantined = {item.path: item.reason for item in ledger.samples.quarantined()}
+    sent_back = _sent_back(ledger)
     samples.sort(key=lambda sample: sample.id)
     for sample, history in _with_histories(ledger, samples, subject.until):
         said = opinion_of(history, config.merge) if history else None
@@ -178,45 +193,69 @@ def rows(config: Config, workspace: Workspace, shelf: Shelf, subject: Subject) -
             agreement=said.agreement if said is not None else None,
             round_trip=entry.round_trip if entry is not None else {},
             quarantined=quarantined.get(sample.path, ""),
+            fixed=_fixed(sent_back.get(sample.id, {}), history),
         )
 
 
 def take(
-    config: Config, workspace: Workspace, verdicts: Sequence[Verdict], shown: Mapping[str, ReviewRow]
+    config: Config,
+    workspace: Workspace,
+    verdicts: Sequence[Verdict],
+    shown: Mapping[str, ReviewRow],
+    *,
+    opened: datetime | None = None,
 ) -> list[Decision]:
-    """Write verdicts into the ledger; `shown` is what the reviewer saw, by sample id. The caller holds the lock."""
-    ledger, now = workspace.ledger, workspace.now()
-    number = len(ledger.rounds.all()) + 1
-    outcome = review(verdicts, shown.get, config.project.classes, round=number, now=now)
+    """Write verdicts into the ledger; `shown` is what the reviewer saw, by sample id, since `opened`. The caller holds
+    the lock.
+    """
+    pull = _Pull(workspace.ledger, len(workspace.ledger.rounds.all()) + 1, workspace.now(), opened)
+    outcome = review(verdicts, shown.get, config.project.classes, round=pull.round, now=pull.now)
     decisions = [Decision(verdict, "ignored", why) for verdict, why in outcome.ignored]
     for reviewed in outcome.reviewed:
-        decisions += _taken(ledger, reviewed, shown[reviewed.sample_id], number, now)
+        decisions += pull.take(reviewed, shown[reviewed.sample_id])
     return sorted(decisions, key=lambda row: (row.verdict.sample_id, row.verdict.instance_id or ""))
 
 
-def _taken(ledger: Ledger, reviewed: Reviewed, row: ReviewRow, number: int, now: datetime) -> list[Decision]:
-    """One author's word on one image: what follows from it first, the decisions last."""
-    known = _known(ledger, reviewed)
-    fresh = [verdict for verdict in reviewed.verdicts if known.get(_about(verdict)) != verdict.decision]
-    if any(verdict.decision not in {FIX, HOLD_OUT} for verdict in fresh) and reviewed.annotation is not None:
-        ledger.annotations.append_shown(_by_machines(row, now))
-        ledger.annotations.append(reviewed.annotation)
-    if any(verdict.decision == FIX for verdict in fresh):
-        key = f"{FIX}/{reviewed.sample_id}/{number}/{reviewed.author}"
-        ledger.requests.open(Request(key, reviewed.sample_id, "fix", reviewed.author, now))
-    if reviewed.held_out and any(verdict.instance_id is None for verdict in fresh):
-        # The last word on an image as a whole says whether it is held out.
-        fresh = [verdict for verdict in fresh if verdict.decision != HOLD_OUT]
-        fresh += [verdict for verdict in reviewed.verdicts if verdict.decision == HOLD_OUT]
-    for verdict in fresh:
-        at = verdict.at or now
-        ledger.decisions.add(
-            Verdict(verdict.sample_id, verdict.decision, verdict.author, verdict.instance_id, at), number
-        )
-    return [
-        Decision(verdict, "known" if known.get(_about(verdict)) == verdict.decision else "new")
-        for verdict in reviewed.verdicts
-    ]
+@dataclass(frozen=True)
+class _Pull:
+    """Writes down what was decided in a review that began at `opened`, if that is known."""
+
+    ledger: Ledger
+    round: int
+    now: datetime
+    opened: datetime | None
+
+    def take(self, reviewed: Reviewed, row: ReviewRow) -> list[Decision]:
+        """One author's word on one image: what follows from it first, the decisions last."""
+        said = self._said(reviewed)
+        known = {about: word for about, word in said.items() if word != FIX or not self._is_done(about[0], row)}
+        fresh = [verdict for verdict in reviewed.verdicts if known.get(_about(verdict)) != verdict.decision]
+        if any(verdict.decision not in {FIX, HOLD_OUT} for verdict in fresh) and reviewed.annotation is not None:
+            self.ledger.annotations.append_shown(_by_machines(row, self.now))
+            self.ledger.annotations.append(reviewed.annotation)
+        if any(verdict.decision == FIX for verdict in fresh):
+            key = f"{FIX}/{reviewed.sample_id}/{self.round}/{reviewed.author}"
+            self.ledger.requests.open(Request(key, reviewed.sample_id, "fix", reviewed.author, self.now))
+        if reviewed.held_out and any(verdict.instance_id is None for verdict in fresh):
+            # The last word on an image as a whole says whether it is held out.
+            fresh = [verdict for verdict in fresh if verdict.decision != HOLD_OUT]
+            fresh += [verdict for verdict in reviewed.verdicts if verdict.decision == HOLD_OUT]
+        for verdict in fresh:
+            word = replace(verdict, at=verdict.at or self.now)
+            self.ledger.decisions.add(word, self.round, again=verdict.decision == FIX)
+        return [
+            Decision(verdict, "known" if known.get(_about(verdict)) == verdict.decision else "new")
+            for verdict in reviewed.verdicts
+        ]
+
+    def _said(self, reviewed: Reviewed) -> dict[tuple[str, str], str]:
+        """What this author decided last about each object, in each respect."""
+        rows = (row.verdict for row in self.ledger.decisions.all(reviewed.sample_id))
+        return {_about(verdict): verdict.decision for verdict in rows if verdict.author == reviewed.author}
+
+    def _is_done(self, about: str, row: ReviewRow) -> bool:
+        """Whether people had answered a "fix" when the reviewer looked: then the next one is another."""
+        return self.opened is not None and about in row.fixed and row.fixed[about] < self.opened
 
 
 def _by_machines(row: ReviewRow, now: datetime) -> Iterator[Annotation]:
@@ -234,10 +273,22 @@ def _about(verdict: Verdict) -> tuple[str, str]:
     return verdict.instance_id or "", respect
 
 
-def _known(ledger: Ledger, reviewed: Reviewed) -> dict[tuple[str, str], str]:
-    """What this author decided last about each object, in each respect."""
-    rows = (row.verdict for row in ledger.decisions.all(reviewed.sample_id))
-    return {_about(verdict): verdict.decision for verdict in rows if verdict.author == reviewed.author}
+def _sent_back(ledger: Ledger) -> dict[str, dict[str, datetime]]:
+    """When each object ("" for a whole image) was sent back last, by sample id; without the images that people are yet
+    to be shown again."""
+    waiting, found = set(ledger.requests.waiting()), dict[str, dict[str, datetime]]()
+    for row in ledger.decisions.all():
+        word = row.verdict
+        if word.decision == FIX and word.at is not None and word.sample_id not in waiting:
+            found.setdefault(word.sample_id, {})[word.instance_id or ""] = word.at
+    return found
+
+
+def _fixed(sent_back: Mapping[str, datetime], history: Sequence[Annotation]) -> dict[str, datetime]:
+    """When people answered, of those that were sent back before."""
+    answers = (said for said in history if said.origin.kind is OriginKind.HUMAN and not said.partial)
+    newest = max((said.created_at for said in answers if not said.withdrawn), default=None)
+    return {key: newest for key, at in sent_back.items() if newest is not None and newest > at}
 
 
 def _entries(workspace: Workspace, subject: Subject) -> dict[str, DatasetEntry]:

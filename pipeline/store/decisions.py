@@ -35,8 +35,9 @@ class Decisions:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def add(self, verdict: Verdict, round_: int) -> bool:
-        """Write a verdict down; False if it is the last that this author said of this object already.
+    def add(self, verdict: Verdict, round_: int, *, again: bool = False) -> bool:
+        """Write a verdict down; False if it is the last that this author said of this object already, unless they say
+        it `again` of what has changed since.
 
         Raises LedgerError for a verdict without a time.
         """
@@ -44,7 +45,8 @@ class Decisions:
             raise LedgerError(f"the verdict {verdict.decision!r} on {verdict.sample_id} carries no time")
         about = verdict.instance_id or ""
         with self._db.write("decisions.add") as connection:
-            if _last(connection, verdict.sample_id, about, verdict.author) == verdict.decision:
+            last = _last(connection, verdict.sample_id, about, verdict.author)
+            if last == verdict.decision and not again:
                 return False
             row = {"decision": verdict.decision, "author": verdict.author, "at": verdict.at.isoformat()}
             key = {"sample_id": verdict.sample_id, "instance_id": about, "round": round_}

@@ -144,6 +144,34 @@ def test_the_next_round_asks_again_and_leaves_out_what_was_held_out(begun: Path)
     assert {fixed, accepted} <= ids
 
 
+def test_what_was_sent_back_and_answered_can_be_sent_back_again(begun: Path) -> None:
+    def sent_back() -> list[int]:
+        return [row.round for row in opened(begun).ledger.decisions.all(name) if row.verdict.decision == "fix"]
+
+    review(begun)
+    name = unasked(begun)[0]
+    decide(begun, {name: "fix"})
+    review(begun, "--pull")
+    review(begun)
+    assert verdict_of(begun, name) == "fix", "nobody has answered yet"
+    result = pipeline("run", TINY, "--workspace", begun, "--set", "rounds=2")
+    assert result.exit_code == 0, result.output
+    (decision,) = review(begun, "--pull")["decisions"]
+    assert decision["state"] == "known", "who says it has not seen the answer"
+    review(begun)
+    assert verdict_of(begun, name) == "", "it is done"
+    decide(begun, {name: "fix"})
+    for state in ("new", "known"):
+        (decision,) = review(begun, "--pull")["decisions"]
+        assert decision["state"] == state
+    assert sent_back() == [2, 3]
+    assert opened(begun).ledger.requests.waiting() == [name]
+
+
+def verdict_of(workspace: Path, name: str) -> str:
+    return next(row["verdict"] for row in rows(workspace) if row["sample_id"] == name)
+
+
 def test_rejecting_every_object_makes_no_negative(begun: Path) -> None:
     review(begun)
     doubts = {row["sample_id"]: float(row["uncertainty"] or 0) for row in rows(begun)}
@@ -166,7 +194,7 @@ def test_a_pull_that_breaks_off_is_finished_by_the_next(begun: Path, monkeypatch
     accepted, fixed = unasked(begun)[:2]
     decide(begun, {accepted: "accept", fixed: "fix"})
 
-    def broken(*_: object) -> bool:
+    def broken(*_: object, **__: object) -> bool:
         raise LedgerError("the power is gone")
 
     with monkeypatch.context() as patched:
