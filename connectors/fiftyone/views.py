@@ -32,17 +32,21 @@ _FLOOR = 0.95
 
 def save_views(dataset: Any, F: Any) -> None:  # noqa: N803  # FiftyOne's name for a field in an expression
     """Save every one of VIEWS, or save it again; `F` is `fiftyone.ViewField`."""
-    doubtful = dataset.match(F("uncertainty") != None).sort_by("uncertainty", reverse=True)  # noqa: E711  # an expression
     views = {
-        "most doubtful": doubtful,
+        "most doubtful": dataset.match(F("uncertainty").exists()).sort_by("uncertainty", reverse=True),
         "edited most": dataset.match(F("changed") > 0).sort_by("changed", reverse=True),
-        "disagreements": dataset.match(F("agreement") < _AGREED).sort_by("agreement"),
-        "low round trip": dataset.match(F("worst_round_trip") < _FLOOR).sort_by("worst_round_trip"),
+        "disagreements": dataset.match(_below(F("agreement"), _AGREED)).sort_by("agreement"),
+        "low round trip": dataset.match(_below(F("worst_round_trip"), _FLOOR)).sort_by("worst_round_trip"),
         "rejected": dataset.match(F("rejected.detections").length() > 0),
-        "quarantine": dataset.match(F("quarantined") != None),  # noqa: E711
+        "quarantine": dataset.match(F("quarantined").exists()),
     }
     for name, view in views.items():
         dataset.save_view(name, view, description=VIEWS[name], overwrite=True)
+
+
+def _below(figure: Any, limit: float) -> Any:
+    """Where there is a figure and it is less: to the database, nothing is less than every number."""
+    return figure.exists() & (figure < limit)
 
 
 def arrange(dataset: Any, fo: Any, figures: list[str]) -> None:
