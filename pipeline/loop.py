@@ -11,7 +11,7 @@ shelf touch the store.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, groupby
 from typing import Any, Protocol
@@ -33,7 +33,7 @@ from pipeline.formats.round_trip import yolo_round_trip
 from pipeline.ports import Annotator, Detector, Embedder, Executor, NoAnswer, Segmenter, TaskItem, Trainer
 from pipeline.report import write_report
 from pipeline.segmenting.careful import escalated_by
-from pipeline.services.asking import disputes, items_again, machine_items, shown, waiting
+from pipeline.services.asking import Machine, disputes, items_of, waiting
 from pipeline.services.boxes import BoxMasks
 from pipeline.services.judging import START, Judge
 from pipeline.services.publishing import folder_of, publish
@@ -259,8 +259,7 @@ class Loop:
         for ids in batched(fresh, 16):
             # Nobody is asked about an image that has gone since it was chosen.
             there = [sample_id for sample_id, _ in self._shelf.images(ids)]
-            items = self._new_items(number, [key for key in there if key not in again])
-            items += items_again(self._ledger, [key for key in there if key in again], number, self._config.merge)
+            items = self._items(number, there, again)
             tasks.intend(number, there)
             tasks.record(number, submit(items, annotator, emit=self._emit))
             self._emit("submit.batch", done=len(ids))
@@ -422,15 +421,15 @@ class Loop:
         model = self._facts(number, "propose")["champion"] or START
         return Origin(OriginKind.MODEL, f"{model} + {self._peers.segmenter.name}")
 
-    def _new_items(self, number: int, ids: Sequence[str]) -> list[TaskItem]:
-        """The chosen images as people will see them; what the machine says of them goes on record."""
-        if not ids:
-            return []
-        origin = self._machine(number)
-        scores = self._shelf.scores(self._facts(number, "score")["fingerprint"], ids)
-        evidence = {row.sample_id: row for row in self._evidence(number, ids)}
-        items = machine_items(self._ledger, [evidence[key] for key in ids], scores, number, origin)
-        self._ledger.annotations.append_shown(shown(items, origin, self._workspace.now()))
+    def _items(self, number: int, ids: Sequence[str], again: Collection[str]) -> list[TaskItem]:
+        """The images as people will see them; what the machine says of them goes on record."""
+        machine = Machine(number, Origin(OriginKind.MODEL, START), {}, {})
+        if self._facts(number, "propose")["pool"]:
+            evidence = {row.sample_id: row for row in self._evidence(number, ids)}
+            scores = self._shelf.scores(self._facts(number, "score")["fingerprint"], ids)
+            machine = Machine(number, self._machine(number), evidence, scores)
+        items, record = items_of(self._ledger, ids, again, machine, self._workspace.now())
+        self._ledger.annotations.append_shown(record)
         return items
 
     def check_classes(self) -> None:

@@ -1,16 +1,13 @@
-"""What people are asked.
-
-That is the images of this round's selection, with the machine's instances as a starting point, and those that somebody
-wants to have looked at again, with what the dataset says of them so far.
-"""
+"""What people are asked: the images of a round's selection, and those that somebody wants to have looked at again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 
-from pipeline.domain.records import Annotation, Origin, OriginKind
+from pipeline.domain.records import Annotation, Instance, Origin, OriginKind, Sample, State
 from pipeline.domain.rounds import Evidence, Uncertainty
 from pipeline.ports import TaskItem
 from pipeline.shelf import machine_instances
@@ -18,9 +15,11 @@ from pipeline.stages.merge import Merged, MergeSettings, opinion_of
 from pipeline.store.decisions import Request
 from pipeline.store.ledger import Ledger
 
-__all__ = ["disputes", "items_again", "machine_items", "shown", "waiting"]
+__all__ = ["Machine", "disputes", "items_of", "waiting"]
 
 DISAGREEMENT = "disagreement"
+_ANY_STATE = MergeSettings(states=tuple(state for state in State if state is not State.REJECTED))
+"""People are shown what models say too."""
 
 
 def waiting(ledger: Ledger) -> list[str]:
@@ -30,34 +29,51 @@ def waiting(ledger: Ledger) -> list[str]:
     return [key for key in ids if samples[key].split == "train"]
 
 
-def machine_items(
-    ledger: Ledger, evidence: Iterable[Evidence], scores: Mapping[str, Uncertainty], number: int, origin: Origin
-) -> list[TaskItem]:
-    """Images of round `number` with what the machine, `origin`, found in them, in the order of the evidence."""
-    rows = list(evidence)
-    samples = ledger.samples.some([row.sample_id for row in rows])
-    return [
-        TaskItem(samples[row.sample_id], machine_instances(row, number, origin), scores[row.sample_id], number)
-        for row in rows
-    ]
+@dataclass(frozen=True)
+class Machine:
+    """What the models of a round, `origin`, found in the pool, and how doubtful it is; both by sample id."""
+
+    round: int
+    origin: Origin
+    evidence: Mapping[str, Evidence]
+    scores: Mapping[str, Uncertainty]
 
 
-def items_again(ledger: Ledger, ids: Sequence[str], number: int, settings: MergeSettings) -> list[TaskItem]:
-    """Images with what is said of them now. Why they are asked about is all the doubt there is."""
-    samples, reasons = ledger.samples.some(ids), ledger.requests.reasons(ids)
-    items = []
+def items_of(
+    ledger: Ledger, ids: Sequence[str], again: Collection[str], machine: Machine, now: datetime
+) -> tuple[list[TaskItem], list[Annotation]]:
+    """Images as people will see them in the machine's round, and what it says of them, for the record.
+
+    People see what was said of an image so far, and beneath it what the machine finds there where nobody has spoken.
+    Of images that are asked about `again` the reason why is all the doubt there is.
+    """
+    samples, reasons = ledger.samples.some(ids), ledger.requests.reasons(list(again))
+    made, record = [], []
     for key in ids:
-        said = opinion_of(list(ledger.annotations.history(key)), settings)
-        instances = tuple(item for item in said.present if item.mask is not None) if said is not None else ()
-        doubt = Uncertainty(key, 1.0, {reasons[key]: 1.0}, len(instances))
-        items.append(TaskItem(samples[key], instances, doubt, number))
-    return items
+        history = list(ledger.annotations.history(key))
+        if key in machine.evidence and not any(_is_whole(said) for said in history):
+            record.append(_found(samples[key], machine, now))
+            history.append(record[-1])
+        instances = _said_so_far(history)
+        doubt = Uncertainty(key, 1.0, {reasons[key]: 1.0}, len(instances)) if key in again else machine.scores[key]
+        made.append(TaskItem(samples[key], instances, doubt, machine.round))
+    return made, record
 
 
-def shown(items: Iterable[TaskItem], origin: Origin, now: datetime) -> Iterator[Annotation]:
-    """What the machine said of each image, for the record. A model's word is never a person's."""
-    for item in items:
-        yield Annotation(item.sample.id, 0, item.instances, origin, item.round, now, size_hw=item.sample.size_hw)
+def _is_whole(said: Annotation) -> bool:
+    """A word of a person or a label file on the whole image that stands."""
+    return said.origin.kind is not OriginKind.MODEL and not said.withdrawn and not said.partial
+
+
+def _found(sample: Sample, machine: Machine, now: datetime) -> Annotation:
+    """A model's word is never a person's."""
+    instances = machine_instances(machine.evidence[sample.id], machine.round, machine.origin)
+    return Annotation(sample.id, 0, instances, machine.origin, machine.round, now, size_hw=sample.size_hw)
+
+
+def _said_so_far(history: Sequence[Annotation]) -> tuple[Instance, ...]:
+    said = opinion_of(history, _ANY_STATE)
+    return tuple(item for item in said.present if item.mask is not None) if said is not None else ()
 
 
 def _is_answer(said: Annotation) -> bool:

@@ -30,7 +30,7 @@ from pipeline.domain.prompts import MaskPrediction, Proposal
 from pipeline.domain.records import HUMAN_VERIFIED, Annotation, Instance, Origin, OriginKind, Sample, State
 from pipeline.domain.rounds import Evidence, Finding, Uncertainty
 from pipeline.ports import ReviewRow, TaskItem, Verdict
-from pipeline.services.asking import items_again, shown, waiting
+from pipeline.services.asking import Machine, items_of, waiting
 from pipeline.services.importing import Renaming, find_labels, import_labels
 from pipeline.services.reviewing import take
 from pipeline.shelf import machine_instances
@@ -155,7 +155,8 @@ class Histories(RuleBasedStateMachine):
         found = machine_instances(Evidence(sample.id, SIZE, findings), round_, MODEL)
         self.machine[sample.id] = found
         item = TaskItem(sample, found, Uncertainty(sample.id, 0.5, {}, len(found)), round_)
-        self.ledger.annotations.append_shown(shown([item], MODEL, self.later()))
+        said = Annotation(sample.id, 0, found, MODEL, round_, self.later(), size_hw=SIZE)
+        self.ledger.annotations.append_shown([said])
         self.ask(item)
 
     # --- what people do -----------------------------------------------------------------------------------
@@ -227,7 +228,7 @@ class Histories(RuleBasedStateMachine):
         round_ = self.tasks[key][-1].round + 1
         self.ledger.requests.open(Request(f"again/{key}/{round_}", key, "fix", "rev", self.later()))
         assert key in waiting(self.ledger)
-        (item,) = items_again(self.ledger, [key], round_, MergeSettings())
+        (item,), _ = items_of(self.ledger, [key], {key}, Machine(round_, MODEL, {}, {}), self.later())
         self.ask(item)
         self.ledger.requests.asked([key])
         if author is not None:
