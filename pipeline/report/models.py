@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.domain.metrics import Metrics
 from pipeline.domain.rounds import Round
+from pipeline.services.judging import START
 from pipeline.store.promotions import Promotion
 from pipeline.store.workspace import Workspace
 
@@ -61,7 +62,9 @@ class Models:
     """`kind` is what figures speak of, as the gate does: "mask", or "box" where the held-out truth has no masks.
 
     `start` is the figure of the detector's own starting weights, `figure` that of the `champion` (None: the starting
-    weights still), on `held_out` images with intervals at `level`. `by_hand` are the decisions that people made.
+    weights still), on `held_out` images with intervals at `level`. `by_hand` are the decisions that people made;
+    `chosen` is the one by which the champion stands, None where the gate's word or nobody's made it champion, and
+    `best` the other candidate that had the highest figure, None where none was higher than the champion's.
     """
 
     kind: str
@@ -72,6 +75,8 @@ class Models:
     held_out: int
     level: float | None
     by_hand: Sequence[Promotion]
+    chosen: Promotion | None
+    best: Trial | None
 
 
 def models_of(workspace: Workspace) -> Models:
@@ -86,15 +91,18 @@ def models_of(workspace: Workspace) -> Models:
         for row in rounds
     ]
     champion = ledger.promotions.champion()
+    figure = _standing(trials, champion or START)
     return Models(
         kind=kind,
         trials=trials,
-        start=trials[0].whole.champion if trials else Figure(None),
+        start=next((trial.whole.champion for trial in trials if trial.champion == START), Figure(None)),
         champion=champion,
-        figure=_standing(trials, champion),
+        figure=figure,
         held_out=rounds[-1].metrics.images if rounds else 0,
         level=next((row.body.get("confidence_level") for row in decisions.values()), None),
         by_hand=[row for row in every if row.decision not in _BY_THE_GATE],
+        chosen=_chosen(every),
+        best=_best([trial for trial in trials if trial.candidate != champion], figure),
     )
 
 
@@ -105,14 +113,27 @@ def _kind(rounds: Sequence[Round], decisions: Mapping[int, Promotion]) -> str:
     return told[-1] if told else "mask" if masks else "box"
 
 
-def _standing(trials: Sequence[Trial], champion: str | None) -> Figure:
+def _standing(trials: Sequence[Trial], champion: str) -> Figure:
     """The newest figure of the model in use."""
     for trial in reversed(trials):
         if trial.candidate == champion:
             return trial.whole.candidate
-        if trial.champion == champion or champion is None:
+        if trial.champion == champion:
             return trial.whole.champion
     return Figure(None)
+
+
+def _chosen(every: Sequence[Promotion]) -> Promotion | None:
+    """The newest decision that changed the champion, if a person made it."""
+    last = next((row for row in reversed(every) if row.decision != "kept"), None)
+    return last if last is not None and last.decision not in _BY_THE_GATE else None
+
+
+def _best(trials: Sequence[Trial], figure: Figure) -> Trial | None:
+    """The first of the candidates with the highest figure, if that is higher than this one."""
+    known = [(trial.whole.candidate.value, trial) for trial in trials if trial.whole.candidate.value is not None]
+    value, best = max(known, key=lambda pair: pair[0], default=(None, None))
+    return best if value is not None and figure.value is not None and value > figure.value else None
 
 
 def _trial(row: Round, facts: Mapping[str, Any], decision: Promotion | None, kind: str) -> Trial:

@@ -6,30 +6,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.domain.metrics import ClassMetrics, Metrics
-from pipeline.domain.rounds import ModelRef, Round
 from pipeline.report.models import Figure, models_of
 from pipeline.store.workspace import Workspace
-
-
-@pytest.fixture(autouse=True)
-def known(workspace: Workspace) -> None:
-    for number in (1, 2, 3):
-        weights = workspace.root / f"{number}.pt"
-        workspace.ledger.models.add(ModelRef(f"m{number}", weights, "0" * 64, ("cat",)), number)
-
-
-def metrics(mask: float | None, box: float | None = 0.5) -> Metrics:
-    cat = ClassMetrics(4, box, box, mask, mask)
-    dog = ClassMetrics(0, None, None, None, None)
-    return Metrics(7, 4, box, box, mask, mask, {"cat": cat, "dog": dog})
-
-
-def finish(workspace: Workspace, number: int, value: float | None, *, promoted: bool, champion: str) -> None:
-    ledger = workspace.ledger
-    ledger.rounds.finish(Round(number, 10 * number, 20, 30, 40.0, promoted, metrics(value)))
-    standing = {"mask_map50_95": 0.1 * number, "box_map50_95": 0.2}
-    ledger.rounds.mark(number, "evaluate", {"model": f"m{number}", "champion": champion, "standing": standing})
+from tests.unit.report.ledgers import finish, three_promoted
 
 
 def row(value: float) -> dict[str, Any]:
@@ -85,6 +64,29 @@ def test_the_model_in_use_keeps_its_newest_figure_whoever_chose_it(workspace: Wo
     found = models_of(workspace)
     assert found.figure == Figure(0.3)
     assert [(row.by, row.reason) for row in found.by_hand] == [("anna", "looks better to me")]
+
+
+def test_the_starting_weights_have_their_own_figure_when_they_are_back(workspace: Workspace) -> None:
+    three_promoted(workspace)
+    before = models_of(workspace)
+    assert (before.figure, before.chosen) == (Figure(0.5), None)
+    workspace.ledger.promotions.promote(None, 3, by="anna", reason="I do not trust them")
+    found = models_of(workspace)
+    assert (found.champion, found.figure, found.start) == (None, Figure(0.1), Figure(0.1))
+    assert found.chosen is not None
+    assert (found.chosen.by, found.chosen.reason) == ("anna", "I do not trust them")
+    assert found.best is not None
+    assert (found.best.round, found.best.whole.candidate.value) == (2, 0.6)
+
+
+def test_the_gates_newest_word_ends_a_choice_by_hand(workspace: Workspace) -> None:
+    finish(workspace, 1, 0.4, promoted=False, champion="start")
+    workspace.ledger.promotions.judged("m1", 1, promoted=False, reason="", body={})
+    workspace.ledger.promotions.promote("m1", 1, by="anna", reason="")
+    finish(workspace, 2, 0.6, promoted=True, champion="m1")
+    workspace.ledger.promotions.judged("m2", 2, promoted=True, reason="", body={})
+    found = models_of(workspace)
+    assert (found.champion, found.chosen, found.best, found.start) == ("m2", None, None, Figure(0.1))
 
 
 def test_where_no_truth_has_masks_boxes_speak(workspace: Workspace) -> None:

@@ -1,7 +1,8 @@
-"""The page of a workspace in which nothing has happened yet: every part says why it is empty."""
+"""The page, in words: every part that is empty says why, and the first sentence is true."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from pipeline.report import REPORT, write_report
 from pipeline.store.workspace import Workspace
 from tests.fakes.store import NOON
 from tests.integration.commands import TINY
+from tests.unit.report import ledgers
 
 REASONS = (
     "No candidate has a figure yet",
@@ -48,3 +50,32 @@ def test_the_page_needs_nothing_from_elsewhere(page: str) -> None:
     assert "https://" not in page
     assert "url(" not in page
     assert "default-src 'none'" in page
+
+
+def summary(workspace: Workspace) -> str:
+    """The page's first sentences, as plain text."""
+    written = write_report(load(TINY), workspace).read_text(encoding="utf-8")
+    (found,) = re.findall(r'<p class="summary">(.*?)</p>', written, re.DOTALL)
+    return re.sub(r"\s+", " ", found).strip()
+
+
+def test_starting_weights_that_nobody_beat_are_still_in_use(workspace: Workspace) -> None:
+    ledgers.finish(workspace, 1, 0.4, promoted=False, champion="start")
+    told = summary(workspace)
+    assert "starting weights are still in use, with a mask mAP of 0.100 on 7 held-out images: no candidate" in told
+    assert "by hand" not in told
+
+
+def test_starting_weights_that_a_person_wanted_back_are_in_use_again(workspace: Workspace) -> None:
+    ledgers.three_promoted(workspace)
+    assert "the model in use reaches a mask mAP of 0.500 on 7 held-out images, from 0.100 at" in summary(workspace)
+    workspace.ledger.promotions.promote(None, 3, by="anna", reason="<not> to be trusted")
+    told = summary(workspace)
+    assert "the starting weights are in use again, with a mask mAP of 0.100 on 7 held-out images. anna" in told
+    assert told.endswith(
+        "anna chose them by hand (“&lt;not&gt; to be trusted”); the candidate of round 2 reached 0.600."
+    )
+    workspace.ledger.promotions.promote("m2", 3, by="bert", reason="best")
+    told = summary(workspace)
+    assert "the model in use reaches a mask mAP of 0.300 on 7" in told, "its newest figure"
+    assert told.endswith("bert chose it by hand (“best”); the candidate of round 3 reached 0.500.")
