@@ -45,8 +45,13 @@ def one_ring(mask: Mask) -> Ring:
     """
     # Rings that met at a corner would cross each other once they are drawn in; 4-connected ones never meet.
     outer, holes = mask.outline(connectivity=4)
-    rings = [_inset(edge) for edge in (*outer, *holes)]
-    return _spanned(rings) if rings else np.zeros((0, 2))
+    if mask.box is None:
+        return np.zeros((0, 2))
+    # From the object's own corner, which comes last: in another order the sixth decimal of a row may be another, and
+    # a training folder that was made once could not be made again byte by byte.
+    corner = np.array(mask.box[:2])
+    ring: Ring = _spanned([_inset(edge - corner) for edge in (*outer, *holes)]) + corner
+    return ring
 
 
 def _spanned(rings: list[Ring]) -> Ring:

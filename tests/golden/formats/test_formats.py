@@ -25,6 +25,7 @@ from pipeline.formats.yolo import data_yaml, label_rows, parse_rows
 HERE = Path(__file__).parent
 CLASSES = ("cat", "größer")
 SIZE_HW = (40, 60)
+SQUARE_HW = (160, 160)
 
 
 def instances() -> tuple[Instance, ...]:
@@ -47,6 +48,8 @@ def written(name: str) -> bytes:
     match name:
         case "labels.txt":
             return label_rows(instances(), CLASSES, SIZE_HW).encode()
+        case "seams.txt":
+            return label_rows([seamed()], CLASSES, SQUARE_HW).encode()
         case "data.yaml":
             return data_yaml(CLASSES).encode()
         case "polygons.json":
@@ -63,6 +66,14 @@ def written(name: str) -> bytes:
             return coco_bytes([image, LabelledImage("b.png", (8, 9), None, ())], CLASSES)
 
 
+def seamed() -> Instance:
+    """Parts and holes, and seams of all kinds, in an image whose sides leave many a sixth decimal to rounding."""
+    rows, columns = np.ogrid[: SQUARE_HW[0], : SQUARE_HW[1]]
+    disc = (rows - 21) ** 2 + (columns - 27) ** 2 < 19**2
+    stripes = ((3 * rows + 2 * columns) % 37 < 30) & ((rows * columns) % 61 > 0)
+    return imported("cat", None, Mask.from_bitmap(disc & stripes), key="key", index=9, source=Path("golden"))
+
+
 def overlapping() -> tuple[Instance, ...]:
     """The first two, of which the second crosses the first, and one that crosses the second."""
     parts, diagonal = instances()[:2]
@@ -76,7 +87,16 @@ def entry() -> DatasetEntry:
 
 @pytest.mark.parametrize(
     "name",
-    ["labels.txt", "data.yaml", "annotations.json", "polygons.json", "tasks.json", "labeling.xml", "x.json"],
+    [
+        "labels.txt",
+        "seams.txt",
+        "data.yaml",
+        "annotations.json",
+        "polygons.json",
+        "tasks.json",
+        "labeling.xml",
+        "x.json",
+    ],
 )
 def test_it_is_written_to_the_letter(name: str) -> None:
     if os.environ.get("UPDATE_GOLDEN"):
