@@ -10,9 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["environment", "free_port", "process", "tail"]
+__all__ = ["environment", "free_port", "plain_environment", "process", "tail"]
 
 _STOP_S = 15.0
+
+_PLAIN = {
+    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP"),
+    *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "VIRTUAL_ENV"),
+}
+_PLAIN_BEGINNINGS = ("LC_", "XDG_", "PYTHON", "FIFTYONE_", "OMP_", "OPENBLAS_", "MKL_")
+"""What a Python program needs to run here, and FiftyOne's own settings. Keys and passwords have too many names for a
+list of what must not be told."""
 
 
 @contextmanager
@@ -39,19 +47,23 @@ def process(
                     continue
 
 
+def plain_environment() -> dict[str, str]:
+    """Of this process's environment what every program needs, and nothing that might be a secret of another."""
+    return {key: value for key, value in os.environ.items() if key in _PLAIN or key.startswith(_PLAIN_BEGINNINGS)}
+
+
 def environment(database: str, *, own: bool) -> dict[str, str]:
-    """This process's, without its secrets, for one that imports FiftyOne: it speaks to `database` and to nobody else.
+    """The plain one, for a process that imports FiftyOne: it speaks to `database` and to nobody else.
 
     `own`: the server is ours, and its version is known to do; of another one FiftyOne may say what it thinks.
     """
-    kept = {key: value for key, value in os.environ.items() if "SECRET" not in key and "TOKEN" not in key}
     told = {
         "FIFTYONE_DATABASE_URI": database,
         "FIFTYONE_DO_NOT_TRACK": "true",
         "FIFTYONE_SHOW_PROGRESS_BARS": "false",
         "PYTHONWARNINGS": "ignore",  # FiftyOne's own; its errors are read
     }
-    return {**kept, **told, **({"FIFTYONE_DATABASE_VALIDATION": "false"} if own else {})}
+    return {**plain_environment(), **told, **({"FIFTYONE_DATABASE_VALIDATION": "false"} if own else {})}
 
 
 def free_port() -> int:

@@ -95,10 +95,34 @@ def test_a_process_ends_with_its_block_and_what_it_started_too(tmp_path: Path) -
     assert (len(gone), alive) == (1, [])
 
 
-def test_secrets_stay_here_and_nothing_is_sent_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MASKLOOP_SECRET", "s" * 20)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "MASKLOOP_SECRET",
+            "LABEL_STUDIO_API_KEY",
+            "HF_TOKEN",
+            "DB_PASSWORD",
+            "PGPASSWD",
+            "MYSQL_PWD",
+            "session_cookie",
+        ),
+        *("GOOGLE_APPLICATION_CREDENTIALS", "SSH_AUTH_SOCK", "AWS_ACCESS_KEY_ID", "DATABASE_URL", "HTTPS_PROXY"),
+    ],
+)
+def test_secrets_stay_here_by_whatever_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "s" * 20)
+    assert name not in environment("mongodb://somewhere", own=False)
+
+
+def test_fiftyone_is_told_what_it_needs_and_sends_nothing_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PYTHONPATH", "OMP_NUM_THREADS", "LC_ALL", "FIFTYONE_PLUGINS_DIR", "FIFTYONE_DATABASE_URI"):
+        monkeypatch.setenv(name, "of this process")
     told = environment("mongodb://somewhere", own=False)
-    assert "MASKLOOP_SECRET" not in told
+    assert told["PATH"] == os.environ["PATH"]
+    assert {told[name] for name in ("PYTHONPATH", "OMP_NUM_THREADS", "LC_ALL", "FIFTYONE_PLUGINS_DIR")} == {
+        "of this process"
+    }
     assert told["FIFTYONE_DO_NOT_TRACK"] == "true"
     assert told["FIFTYONE_DATABASE_URI"] == "mongodb://somewhere"
 
