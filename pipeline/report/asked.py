@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from pipeline.config import Config
-from pipeline.domain.records import Instance, OriginKind
+from pipeline.domain.records import Annotation, Instance, OriginKind, State
 from pipeline.domain.rounds import Selection, Uncertainty
 from pipeline.errors import LedgerError
 from pipeline.report.pictures import Album, Outline, Picture, colour_of
+from pipeline.stages.merge import MergeSettings, opinion_of
 from pipeline.store.workspace import Workspace
 
 __all__ = ["Asked", "AskedRound", "asked_rounds"]
@@ -20,12 +22,14 @@ PICTURES = 96
 A_ROUND = (4, 12)
 POOL_BIN = 0.025
 """The width of a bin of uncertainty."""
+_ANY_STATE = MergeSettings(states=tuple(state for state in State if state is not State.REJECTED))
+"""People are shown what models say too."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One image that people were asked about: `rank` counts from 1; `uncertainty` is None for an image that a person,
-    not the selector, wanted asked (`wanted` says why).
+    """One image that people were asked about. `rank` counts from 1, and is 0 for an image that a person, not the
+    selector, wanted asked: `wanted` says why. `uncertainty` is None where it is not on record.
     """
 
     rank: int
@@ -39,7 +43,8 @@ class Asked:
 @dataclass(frozen=True)
 class AskedRound:
     """`pool` has, for each bin of uncertainty from 0 to the last that is not empty, how many candidates fell into it,
-    and how many of those were chosen.
+    and how many of those were chosen. `shown` are some of those, `again` some of the images that were not chosen but
+    asked about again; `reasons` counts all of these.
     """
 
     round: int
@@ -47,6 +52,8 @@ class AskedRound:
     candidates: int
     pool: Sequence[tuple[int, int]]
     shown: Sequence[Asked]
+    again: Sequence[Asked]
+    reasons: Mapping[str, int]
 
 
 def asked_rounds(config: Config, workspace: Workspace, album: Album, rounds: int) -> list[AskedRound]:
@@ -67,16 +74,28 @@ def asked_rounds(config: Config, workspace: Workspace, album: Album, rounds: int
 def _round(config: Config, workspace: Workspace, album: Album, selection: Selection, pictures: int) -> AskedRound:
     scores = _scores(workspace, selection.round)
     chosen = list(selection.ranked)
-    ids = chosen[:pictures]
-    samples, wanted = workspace.ledger.samples.some(ids), workspace.ledger.requests.reasons(ids)
-    shown = []
-    for rank, sample_id in enumerate(ids, start=1):
-        objects = _machine(workspace, sample_id, selection.round)
+    extra = sorted(workspace.ledger.tasks.of(selection.round).keys() - set(chosen))
+    # Those that were asked about again get half of the room, or what the others leave.
+    again = extra[: max(pictures // 2, pictures - len(chosen))]
+    ids = chosen[: pictures - len(again)]
+    samples, wanted = workspace.ledger.samples.some([*ids, *again]), workspace.ledger.requests.reasons(extra + ids)
+
+    def asked(rank: int, sample_id: str) -> Asked:
+        objects = _shown(workspace, sample_id, selection.round)
         picture = album.scene(sample_id, _outlines(objects, config.project.classes))
-        why = "" if sample_id in scores else wanted.get(sample_id, "")
-        name = samples[sample_id].path.name
-        shown.append(Asked(rank, name, scores.get(sample_id), why, len(objects), picture))
-    return AskedRound(selection.round, selection, len(scores), _binned(scores, set(chosen)), shown)
+        found = scores.get(sample_id) if rank else None
+        why = "" if found is not None else wanted.get(sample_id, "")
+        return Asked(rank, samples[sample_id].path.name, found, why, len(objects), picture)
+
+    return AskedRound(
+        round=selection.round,
+        selection=selection,
+        candidates=len(scores),
+        pool=_binned(scores, set(chosen)),
+        shown=[asked(rank, sample_id) for rank, sample_id in enumerate(ids, start=1)],
+        again=[asked(0, sample_id) for sample_id in again],
+        reasons=dict(sorted(Counter(wanted.get(sample_id, "") for sample_id in extra).items())),
+    )
 
 
 def _scores(workspace: Workspace, number: int) -> dict[str, Uncertainty]:
@@ -89,14 +108,16 @@ def _scores(workspace: Workspace, number: int) -> dict[str, Uncertainty]:
     return dict(workspace.shards.read_scores(names, set(ids)))
 
 
-def _machine(workspace: Workspace, sample_id: str, number: int) -> tuple[Instance, ...]:
-    """What the machine said of an image in a round, as the people who were asked saw it."""
-    said = [
-        row
-        for row in workspace.ledger.annotations.history(sample_id)
-        if row.origin.kind is OriginKind.MODEL and row.round == number
-    ]
-    return said[-1].instances if said else ()
+def _shown(workspace: Workspace, sample_id: str, number: int) -> tuple[Instance, ...]:
+    """What the people who were asked about an image in a round saw: all that had been said of it before they spoke."""
+
+    def is_before(said: Annotation) -> bool:
+        human = said.origin.kind is OriginKind.HUMAN and not said.partial
+        return said.round < number or (said.round == number and not human)
+
+    before = list(takewhile(is_before, workspace.ledger.annotations.history(sample_id)))
+    said = opinion_of(before, _ANY_STATE)
+    return said.present if said is not None else ()
 
 
 def _outlines(objects: Sequence[Instance], classes: Sequence[str]) -> list[Outline]:

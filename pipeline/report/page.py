@@ -23,6 +23,8 @@ __all__ = ["render"]
 
 SIZES = ("small", "medium", "large")
 """COCO's."""
+WANTED = {"fix": "that a reviewer sent back", "disagreement": "on which people did not agree"}
+"""Why images are asked about again."""
 POOL_NAMED = 4
 """Every so many bins of uncertainty one is named: a tenth."""
 
@@ -69,6 +71,7 @@ def _views(report: Report) -> dict[str, Any]:
         "colours": {"before": BEFORE, "after": AFTER},
         "verdicts": VERDICTS,
         "stages": STAGES,
+        "wanted": WANTED,
         "palette": [(name, colour_of(index)) for index, name in enumerate(report.classes)],
         "by_images": _curve(report, "images that people answered", [t.labelled for t in report.models.trials]),
         "by_time": _curve(

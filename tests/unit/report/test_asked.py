@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -86,6 +89,67 @@ def test_what_a_person_wanted_asked_again_says_so(pool: Workspace, album: Album,
     choose(pool, 1, 7, 0)
     (found,) = asked_rounds(config, pool, album, 1)
     assert [(item.uncertainty is None, item.wanted) for item in found.shown] == [(True, "fix"), (False, "")]
+
+
+def again(
+    workspace: Workspace, round_: int, *numbers: int, reason: Literal["fix", "disagreement"] = "fix"
+) -> None:
+    """These are asked about in the round as well, though nobody chose them."""
+    for number in numbers:
+        key = f"{reason}/{number}"
+        workspace.ledger.requests.open(Request(key, sample_id(number), reason, "anna", NOON))
+        workspace.ledger.tasks.record(round_, {sample_id(number): f"task-{round_}-{number}"})
+
+
+def test_images_that_are_asked_about_again_are_shown_with_their_reason(
+    pool: Workspace, album: Album, config: Config
+) -> None:
+    score(pool, 1, [0.5, 0.4])
+    choose(pool, 1, 0)
+    pool.ledger.tasks.record(1, {sample_id(0): "chosen"})
+    again(pool, 1, 7, 8)
+    again(pool, 1, 9, reason="disagreement")
+    again(pool, 2, 0)
+    (found,) = asked_rounds(config, pool, album, 1)
+    assert [item.name for item in found.shown] == ["0.png"]
+    assert {(item.rank, item.name, item.wanted) for item in found.again} == {
+        (0, "7.png", "fix"),
+        (0, "8.png", "fix"),
+        (0, "9.png", "disagreement"),
+    }
+    assert found.reasons == {"disagreement": 1, "fix": 2}
+
+
+def test_pictures_hold_what_people_saw_and_not_what_they_answered(
+    pool: Workspace, album: Album, config: Config
+) -> None:
+    choose(pool, 2)
+    again(pool, 2, 7)
+    machine, anna = Origin(OriginKind.MODEL, "m"), Origin(OriginKind.HUMAN, "anna")
+    reviewed = Annotation(sample_id(7), 0, (instance("a", State.REJECTED),), anna, 2, NOON, partial=True)
+    guesses = (instance("a", State.PROPOSED, OriginKind.MODEL), instance("b", State.PROPOSED, OriginKind.MODEL))
+    for said in (
+        Annotation(sample_id(7), 0, guesses, machine, 1, NOON),
+        replace(reviewed, created_at=NOON + timedelta(hours=1)),
+        replace(reviewed, instances=(), partial=False, created_at=NOON + timedelta(hours=2)),
+    ):
+        pool.ledger.annotations.append(said)
+    (found,) = asked_rounds(config, pool, album, 2)
+    assert [item.objects for item in found.again] == [1], (
+        "one of two, of which the reviewer had rejected the other"
+    )
+
+
+def test_those_that_are_asked_about_again_leave_room_for_the_chosen(
+    pool: Workspace, album: Album, config: Config
+) -> None:
+    choose(pool, 1, *range(20))
+    again(pool, 1, *range(20, 30))
+    choose(pool, 2, 0, 1)
+    again(pool, 2, *range(10, 30))
+    second, first = asked_rounds(config, pool, album, 2)
+    assert (len(first.shown), len(first.again), first.reasons) == (6, 6, {"fix": 10})
+    assert (len(second.shown), len(second.again), second.reasons) == (2, 10, {"fix": 20})
 
 
 def test_many_rounds_share_the_pictures_and_the_newest_come_first(
