@@ -18,7 +18,7 @@ from pipeline.domain.records import Instance
 from pipeline.domain.segmentation import is_number, segmentation_mask
 from pipeline.errors import DataError
 from pipeline.formats.coco_index import CocoIndex, index_coco
-from pipeline.formats.labels import Found, LabelledImage, LabelProblem, Labels, imported
+from pipeline.formats.labels import Found, LabelledImage, LabelProblem, Labels, imported, told_apart
 from pipeline.formats.seams import one_ring
 
 __all__ = ["CocoLabels", "Segmentation", "coco_bytes", "find_coco"]
@@ -44,15 +44,15 @@ class CocoLabels:
             return Labels((), (*self.problems, LabelProblem(self.path, None, reason)))
         instances: list[Instance] = []
         problems = list(self.problems)
-        for index, row in enumerate(self.rows):
+        for row in self.rows:
             try:
                 label = _label(row, self.categories)
                 if label not in self.ignore:
                     box, mask = _shape(row, size_hw)
-                    instances.append(imported(label, box, mask, key=key, index=index, source=self.path))
+                    instances.append(imported(label, box, mask, key=key, source=self.path))
             except DataError as exc:
                 problems.append(LabelProblem(self.path, None, f"annotation {row.get('id')}: {exc.reason}"))
-        return Labels(tuple(instances), tuple(problems))
+        return Labels(told_apart(instances, key=key, source=self.path), tuple(problems))
 
 
 def find_coco(path: Path, images: Path, *, ignore: frozenset[str] = frozenset()) -> Iterator[Found | LabelProblem]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +23,7 @@ __all__ = [
     "Labels",
     "imported",
     "read_text",
+    "told_apart",
 ]
 
 
@@ -97,24 +99,41 @@ class Found:
     labels: LabelSource | None = None
 
 
-def imported(label: str, box: Box | None, mask: Mask | None, *, key: str, index: int, source: Path) -> Instance:
+def imported(
+    label: str, box: Box | None, mask: Mask | None, *, key: str, source: Path, index: int = 0
+) -> Instance:
     """An instance that a label file describes: accepted, as people's work is taken for.
 
-    With a mask, the box is the mask's own, whatever `box` says. The id comes from the image's id and the
-    instance's place in the file. Raises DataError if nothing of it lies in the image.
+    With a mask, the box is the mask's own, whatever `box` says. The id comes from the image's id, the file's name and
+    what the object is, and not from its row: rows that come, go or change places leave the others their ids. `index`
+    tells apart what is equal in all that (see `told_apart`). Raises DataError if nothing of it lies in the image.
     """
     box = mask.box if mask is not None else box
     if box is None:
         raise DataError("the outline covers no pixel of the image")
-    digest = hashlib.sha256(f"{key}:{source.name}:{index}".encode()).hexdigest()
+    shape = mask.counts.decode() if mask is not None else " ".join(repr(float(side)) for side in box)
+    digest = hashlib.sha256(f"{key}:{source.name}:{label}:{shape}:{index}".encode())
     return Instance(
-        id=digest[:32],
+        id=digest.hexdigest()[:32],
         label=label,
         box=box,
         mask=mask,
         origin=Origin(OriginKind.IMPORTED, source.name),
         state=State.ACCEPTED,
     )
+
+
+def told_apart(instances: Iterable[Instance], *, key: str, source: Path) -> tuple[Instance, ...]:
+    """What `imported` made of one image's rows, in order; those that are equal get ids of their own."""
+    uses: Counter[str] = Counter()
+    found = []
+    for item in instances:
+        index = uses[item.id]
+        uses[item.id] += 1
+        found.append(
+            imported(item.label, item.box, item.mask, key=key, source=source, index=index) if index else item
+        )
+    return tuple(found)
 
 
 def read_text(path: Path) -> str:

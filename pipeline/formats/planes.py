@@ -26,7 +26,7 @@ from pipeline.domain.geometry import SizeHW
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Instance, Split, State
 from pipeline.errors import BadFormat, DataError
-from pipeline.formats.labels import SPLIT_NAMES, Found, LabelProblem, Labels, imported, read_text
+from pipeline.formats.labels import SPLIT_NAMES, Found, LabelProblem, Labels, imported, read_text, told_apart
 
 __all__ = ["PlaneLabels", "find_planes", "plane_bytes", "planes_of", "sidecar_bytes"]
 
@@ -107,7 +107,7 @@ class PlaneLabels:
                     raise DataError(f"its number {value} on plane {plane} is another's too")
                 used.add((plane, value))
                 mask = planes[plane - 1].get(value)
-                instances.append(imported(label, None, mask, key=key, index=index, source=self.path))
+                instances.append(imported(label, None, mask, key=key, source=self.path))
             except DataError as exc:
                 problems.append(LabelProblem(self.path, None, f"instance {index + 1}: {exc.reason}"))
         for number, masks in enumerate(planes, start=1):
@@ -116,7 +116,7 @@ class PlaneLabels:
                 problems.append(
                     LabelProblem(self.path, None, f"plane {number}: nobody has the number {nobodys[0]}")
                 )
-        return Labels(tuple(instances), tuple(problems))
+        return Labels(told_apart(instances, key=key, source=self.path), tuple(problems))
 
 
 def find_planes(folder: Path, images: Path) -> Iterator[Found | LabelProblem]:

@@ -17,7 +17,7 @@ from pipeline.domain.geometry import Box, SizeHW
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Instance, State
 from pipeline.errors import BadFormat, DataError
-from pipeline.formats.labels import SPLIT_NAMES, Found, LabelProblem, Labels, imported
+from pipeline.formats.labels import SPLIT_NAMES, Found, LabelProblem, Labels, imported, told_apart
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -136,7 +136,7 @@ class TableLabels:
         """Instances in the frame of `size_hw`; those of an image of another size, or damaged ones, are problems."""
         instances: list[Instance] = []
         problems: list[LabelProblem] = []
-        for index, row in enumerate(self._rows):
+        for row in self._rows:
             if row["instance"] is None:
                 continue
             try:
@@ -146,10 +146,10 @@ class TableLabels:
                 label = row["label"]
                 if not isinstance(label, str):
                     raise DataError("it has no label")
-                instances.append(imported(label, box, mask, key=key, index=index, source=self.path))
+                instances.append(imported(label, box, mask, key=key, source=self.path))
             except DataError as exc:
                 problems.append(LabelProblem(self.path, None, f"instance {row['instance']!r:.60}: {exc.reason}"))
-        return Labels(tuple(instances), tuple(problems))
+        return Labels(told_apart(instances, key=key, source=self.path), tuple(problems))
 
 
 def find_table(path: Path, images: Path) -> Iterator[Found | LabelProblem]:

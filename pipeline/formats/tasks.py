@@ -11,7 +11,7 @@ from pipeline.domain.geometry import Box, SizeHW
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Instance
 from pipeline.errors import DataError
-from pipeline.formats.labels import Found, LabelProblem, Labels, imported
+from pipeline.formats.labels import Found, LabelProblem, Labels, imported, told_apart
 
 __all__ = ["ReadTasks", "TaskFile", "TaskLabels", "TaskShapes", "find_tasks"]
 
@@ -64,10 +64,10 @@ class TaskLabels:
             label, box, mask = shape
             try:
                 box = box.checked(size_hw) if mask is None and box is not None else box
-                instances.append(imported(label, box, mask, key=key, index=index, source=self.path))
+                instances.append(imported(label, box, mask, key=key, source=self.path))
             except DataError as exc:
                 problems.append(LabelProblem(self.path, None, f"object {index + 1}: {exc.reason}"))
-        return Labels(tuple(instances), tuple(problems))
+        return Labels(told_apart(instances, key=key, source=self.path), tuple(problems))
 
 
 def find_tasks(path: Path, images: Path, read: ReadTasks) -> Iterator[Found | LabelProblem]:

@@ -18,7 +18,7 @@ from pipeline.domain.geometry import Box, SizeHW
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Instance
 from pipeline.errors import DataError
-from pipeline.formats.labels import LabelProblem, Labels, imported, read_text
+from pipeline.formats.labels import LabelProblem, Labels, imported, read_text, told_apart
 from pipeline.formats.seams import one_ring
 
 __all__ = ["DECIMALS", "YoloLabels", "data_yaml", "label_rows", "parse_rows"]
@@ -74,7 +74,7 @@ def parse_rows(
 ) -> tuple[tuple[Instance, ...], tuple[LabelProblem, ...]]:
     """Rows into instances of an image of `size_hw`, and a problem for each row that cannot be used.
 
-    Five numbers are a box, an odd number from seven on a polygon. `key` and the row's number make the ids.
+    Five numbers are a box, an odd number from seven on a polygon. `key`, the image's id, makes the ids.
     Blank rows are skipped, a row that is there twice is taken once, names in `ignore` are passed over.
     """
     names = classes if isinstance(classes, Mapping) else dict(enumerate(classes))
@@ -93,10 +93,10 @@ def parse_rows(
             label = _label(fields[0], names)
             if label not in ignore:
                 box, mask = _shape(fields[1:], size_hw)
-                instances.append(imported(label, box, mask, key=key, index=number, source=source))
+                instances.append(imported(label, box, mask, key=key, source=source))
         except DataError as exc:
             problems.append(LabelProblem(source, number, exc.reason))
-    return tuple(instances), tuple(problems)
+    return told_apart(instances, key=key, source=source), tuple(problems)
 
 
 def data_yaml(classes: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from dataclasses import replace
@@ -28,6 +29,12 @@ SIZE_HW = (40, 60)
 SQUARE_HW = (160, 160)
 
 
+def instance(number: int, label: str, box: Box | None, mask: Mask | None) -> Instance:
+    """With the id that the golden files have it under."""
+    made = imported(label, box, mask, key="key", source=Path("golden"))
+    return replace(made, id=hashlib.sha256(f"key:golden:{number}".encode()).hexdigest()[:32])
+
+
 def instances() -> tuple[Instance, ...]:
     """A part with two holes beside another part; a diagonal line; a box."""
     parts = np.zeros(SIZE_HW, dtype=np.bool_)
@@ -39,7 +46,7 @@ def instances() -> tuple[Instance, ...]:
     masks = (Mask.from_bitmap(parts), Mask.from_bitmap(diagonal), None)
     boxes = (None, None, Box(1.5, 2.25, 9.0, 11.125))
     return tuple(
-        imported(label, box, mask, key="key", index=index, source=Path("golden"))
+        instance(index, label, box, mask)
         for index, (label, box, mask) in enumerate(zip(("cat", "größer", "cat"), boxes, masks, strict=True))
     )
 
@@ -71,14 +78,14 @@ def seamed() -> Instance:
     rows, columns = np.ogrid[: SQUARE_HW[0], : SQUARE_HW[1]]
     disc = (rows - 21) ** 2 + (columns - 27) ** 2 < 19**2
     stripes = ((3 * rows + 2 * columns) % 37 < 30) & ((rows * columns) % 61 > 0)
-    return imported("cat", None, Mask.from_bitmap(disc & stripes), key="key", index=9, source=Path("golden"))
+    return instance(9, "cat", None, Mask.from_bitmap(disc & stripes))
 
 
 def overlapping() -> tuple[Instance, ...]:
     """The first two, of which the second crosses the first, and one that crosses the second."""
     parts, diagonal = instances()[:2]
     over = Mask.from_box(Box(40, 25, 58, 33), SIZE_HW)
-    return parts, diagonal, imported("cat", None, over, key="key", index=7, source=Path("golden"))
+    return parts, diagonal, instance(7, "cat", None, over)
 
 
 def entry() -> DatasetEntry:

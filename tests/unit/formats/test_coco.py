@@ -86,8 +86,8 @@ def labelled() -> list[LabelledImage]:
     masks = [Mask.from_bitmap(bitmap), None]
     boxes = [None, Box(1.5, 2.0, 9.0, 11.25)]
     instances: tuple[Instance, ...] = tuple(
-        imported(label, box, mask, key="key", index=index, source=Path("annotations.json"))
-        for index, (label, box, mask) in enumerate(zip(("dog", "cat"), boxes, masks, strict=True))
+        imported(label, box, mask, key="key", source=Path("annotations.json"))
+        for label, box, mask in zip(("dog", "cat"), boxes, masks, strict=True)
     )
     return [LabelledImage("a.png", (20, 30), "val", instances), LabelledImage("b.png", (8, 8), None, ())]
 
