@@ -1,6 +1,6 @@
 """The report: one self-contained HTML file about a workspace, with what the loop reached, asked, was told and made.
 
-gather     the workspace's facts, as plain values: models, asked, people, data
+gather     the workspace's facts, as plain values: models, asked, people, reviewers, data
 charts     figures as inline SVG, made of svg
 pictures   thumbnails with masks, as data: URIs, within a budget of bytes
 page       facts to HTML, in words, by the templates beside it

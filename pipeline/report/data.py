@@ -54,7 +54,7 @@ class Data:
     """`measured` masks went through YOLO's format and back, of which `lossy` fell under the floor; `spoken` images have
     the word of several people, of which `disputed` fell under theirs; `by_author` has each person's mean agreement with
     the others, and over how many images. The worst of both are shown, and so are the files that were put aside;
-    `reasons` counts those.
+    `reasons` counts those. Reviewers keep `kept_out` images out of training, of which `held_out` names some.
     """
 
     versions: Sequence[VersionRow]
@@ -71,6 +71,8 @@ class Data:
     quarrels: Sequence[Doubt]
     quarantined: Sequence[tuple[str, str]]
     reasons: Sequence[tuple[str, int]]
+    kept_out: int
+    held_out: Sequence[str]
 
 
 def data_of(workspace: Workspace, album: Album, rounds: int, agreement_floor: float) -> Data:
@@ -81,6 +83,7 @@ def data_of(workspace: Workspace, album: Album, rounds: int, agreement_floor: fl
     trips = [value for entry in entries for value in entry.round_trip.values()]
     agreed = [entry.agreement for entry in entries if entry.agreement is not None]
     aside = workspace.ledger.samples.quarantined()
+    held_out = sorted(names[sample_id] for sample_id in workspace.ledger.decisions.held_out_ids())
     return Data(
         versions=versions,
         measured=len(trips),
@@ -96,6 +99,8 @@ def data_of(workspace: Workspace, album: Album, rounds: int, agreement_floor: fl
         quarrels=_quarrels(entries, names, album),
         quarantined=[(item.path.name, item.reason) for item in aside[:LISTED]],
         reasons=Counter(item.reason for item in aside).most_common(),
+        kept_out=len(held_out),
+        held_out=held_out[:LISTED],
     )
 
 

@@ -18,6 +18,7 @@ from pipeline.report.data import Data, data_of
 from pipeline.report.models import Models, models_of
 from pipeline.report.people import Answer, Calibration, Confusion, Judged, Share
 from pipeline.report.pictures import AFTER, BEFORE, Album, Outline, Picture
+from pipeline.report.reviewers import Reviewer, reviewers_of
 from pipeline.store.workspace import Workspace
 
 __all__ = ["Edit", "Labour", "Report", "gather"]
@@ -44,8 +45,8 @@ class Edit:
 
 @dataclass(frozen=True)
 class Labour:
-    """What people did. The first figures are the ledger's totals, as `pipeline status` tells them; what follows speaks
-    of the answers that stand, by each person.
+    """What people did. The first figures are the ledger's totals, as `pipeline status` tells them, reviewers included;
+    what follows speaks of the answers that stand, by each person who was asked.
     """
 
     images: int
@@ -76,6 +77,7 @@ class Report:
     models: Models
     asked: Sequence[AskedRound]
     labour: Labour
+    reviewers: Sequence[Reviewer]
     edits: Sequence[Edit]
     data: Data
     times: Mapping[tuple[int, str], float]
@@ -91,7 +93,9 @@ def gather(config: Config, workspace: Workspace, *, emit: Emit = silent) -> Repo
     begun = finished + 1
     album = Album(lambda sample_id: _image(workspace, sample_id), budget=PICTURE_BYTES, emit=emit)
     names = {sample.id: sample.path.name for sample in ledger.samples.all()}
-    answers = sorted(people.answers_of(ledger.annotations.history()), key=lambda row: (row.round, row.sample_id))
+    asked = {(number, sample_id) for number in range(1, begun + 1) for sample_id in ledger.tasks.of(number)}
+    said = people.answers_of(ledger.annotations.history(), asked)
+    answers = sorted(said, key=lambda row: (row.round, row.sample_id))
     edits = [
         _edit(row, iou, names[row.sample_id], album) for row, iou in people.most_edited(_objects(answers), EDITS)
     ]
@@ -106,6 +110,7 @@ def gather(config: Config, workspace: Workspace, *, emit: Emit = silent) -> Repo
         models=models_of(workspace),
         asked=asked_rounds(config, workspace, album, begun),
         labour=_labour(ledger.annotations.totals(begun), answers, config.project.classes),
+        reviewers=reviewers_of(ledger.decisions.all()),
         edits=edits,
         data=data,
         times={key: value for key, value in ledger.rounds.seconds().items() if key[1] in STAGES},

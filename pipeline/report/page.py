@@ -16,6 +16,7 @@ from pipeline.report.gather import Report
 from pipeline.report.models import Versus
 from pipeline.report.people import VERDICTS
 from pipeline.report.pictures import AFTER, BEFORE, colour_of
+from pipeline.report.reviewers import WORDS
 from pipeline.report.svg import number
 from pipeline.report.words import change, duration, figure, many, percent, plain
 
@@ -70,6 +71,7 @@ def _views(report: Report) -> dict[str, Any]:
         "version": version("maskloop"),
         "colours": {"before": BEFORE, "after": AFTER},
         "verdicts": VERDICTS,
+        "words": WORDS,
         "stages": STAGES,
         "wanted": WANTED,
         "palette": [(name, colour_of(index)) for index, name in enumerate(report.classes)],

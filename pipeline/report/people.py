@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
@@ -113,10 +113,11 @@ class Calibration:
     masks: int
 
 
-def answers_of(history: Iterable[Annotation]) -> Iterator[Answer]:
+def answers_of(history: Iterable[Annotation], asked: Container[tuple[int, str]]) -> Iterator[Answer]:
     """From every revision, by sample and revision: what each person said last and has not taken back.
 
-    Reviewers' words on single objects are left out: they answer no task.
+    Reviewers' words are left out: they are on single objects, or on images that nobody was asked about in that round
+    (`asked` has the round and sample of every task).
     """
     for _, revisions in groupby(history, key=lambda row: row.sample_id):
         shown: dict[str, Instance] = {}
@@ -124,12 +125,16 @@ def answers_of(history: Iterable[Annotation]) -> Iterator[Answer]:
         for said in revisions:
             if said.origin.kind is OriginKind.MODEL:
                 shown.update((instance.id, instance) for instance in said.instances)
-            elif said.origin.kind is OriginKind.HUMAN and not said.partial:
+            elif _is_answer(said) and (said.round, said.sample_id) in asked:
                 newest[said.origin.name] = said
         for author, said in sorted(newest.items()):
             if not said.withdrawn:
                 objects = tuple(_judged(said, instance, shown.get(instance.id)) for instance in said.instances)
                 yield Answer(said.sample_id, said.round, author, said.seconds, objects)
+
+
+def _is_answer(said: Annotation) -> bool:
+    return said.origin.kind is OriginKind.HUMAN and not said.partial
 
 
 def _judged(said: Annotation, instance: Instance, shown: Instance | None) -> Judged:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.integration import checker
 from tests.integration.commands import TINY, json_of, pipeline
+from tests.integration.test_review import decide, review, unasked
 
 MOST_BYTES = 3_000_000
 
@@ -61,6 +62,26 @@ def test_an_image_that_is_gone_leaves_its_reason(finished: Path) -> None:
     page = report(finished)
     assert "data:image" not in page
     assert "no picture:" in page
+
+
+def test_what_reviewers_said_is_told_as_theirs(finished: Path) -> None:
+    review(finished)
+    accepted = unasked(finished)[0]
+    with checker.Ledger(finished) as ledger:
+        (fixed,), (held,) = ledger("SELECT sample_id FROM tasks WHERE round = 1 ORDER BY sample_id LIMIT 2")
+        names = {key: Path(path).name for key, path in ledger("SELECT id, path FROM samples")}
+    decide(finished, {accepted: "accept", held: "hold-out", fixed: "fix"})
+    review(finished, "--pull")
+    answered = sections(report(finished))
+    assert "round 3" not in answered["people"], "nobody was asked anything in it yet"
+    assert re.search(r'"reviewer">reviewer<(.*?)</tr>', answered["people"], re.DOTALL)
+    assert f"training until a reviewer says otherwise: {names[held]}." in answered["set-aside"]
+    result = pipeline("run", TINY, "--workspace", finished, "--set", "rounds=3")
+    assert result.exit_code == 0, result.output
+    asked = sections(report(finished))["asked"]
+    assert ", and 1 asked again</span>" in asked
+    newest = asked.split("<details")[1]
+    assert newest.index("Asked again") < newest.index(names[fixed]) < newest.index("asked again: fix, ")
 
 
 def test_a_person_is_told_where_the_report_is(finished: Path) -> None:

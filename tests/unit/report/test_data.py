@@ -9,10 +9,11 @@ import pytest
 
 from pipeline.domain.dataset import DatasetEntry, manifest_bytes, version_of
 from pipeline.domain.ingested import Quarantined
+from pipeline.ports import Verdict
 from pipeline.report.data import LISTED, PICTURED, data_of
 from pipeline.report.pictures import Album
 from pipeline.store.workspace import Workspace
-from tests.fakes.store import SIZE_HW, ingested, instance, sample_id
+from tests.fakes.store import NOON, SIZE_HW, ingested, instance, sample_id
 
 
 def entry(
@@ -73,6 +74,18 @@ def test_versions_say_what_made_them(workspace: Workspace, album: Album) -> None
         {"cat": 2},
         {"accepted": 2},
     )
+
+
+def test_images_that_reviewers_hold_out_are_named_as_far_as_there_is_room(
+    workspace: Workspace, album: Album
+) -> None:
+    workspace.ledger.samples.add([ingested(number) for number in range(LISTED + 5)])
+    for number in range(LISTED + 5):
+        workspace.ledger.decisions.add(Verdict(sample_id(number), "hold-out", "anna", None, NOON), 1)
+    workspace.ledger.decisions.add(Verdict(sample_id(0), "accept", "anna", None, NOON), 2)
+    found = data_of(workspace, album, 1, 0.5)
+    assert found.kept_out == LISTED + 4
+    assert found.held_out == sorted(f"{number}.png" for number in range(1, LISTED + 5))[:LISTED]
 
 
 def test_what_was_set_aside_is_listed_as_far_as_there_is_room(workspace: Workspace, album: Album) -> None:

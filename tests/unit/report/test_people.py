@@ -54,6 +54,11 @@ def said(
     return Annotation(sample_id(number), revision, instances, origin, round_, NOON, seconds)
 
 
+def asked_of(*answers: Annotation) -> set[tuple[int, str]]:
+    """The tasks that these answer."""
+    return {(row.round, row.sample_id) for row in answers}
+
+
 def judged(
     state: State,
     *,
@@ -71,7 +76,8 @@ def judged(
 
 def test_what_was_shown_is_found_by_id_where_the_answer_does_not_say() -> None:
     shown = replace(instance("one", State.PROPOSED, rows(4), "dog"), predicted_iou=0.7)
-    (answer,) = answers_of([said(MODEL, shown), said(ANNA, instance("one", State.EDITED, rows(5)), revision=2)])
+    answered = said(ANNA, instance("one", State.EDITED, rows(5)), revision=2)
+    (answer,) = answers_of([said(MODEL, shown), answered], asked_of(answered))
     (row,) = answer.objects
     assert row.before == Before(MODEL, "dog", rows(4))
     assert row.predicted_iou == 0.7
@@ -81,7 +87,8 @@ def test_what_was_shown_is_found_by_id_where_the_answer_does_not_say() -> None:
 def test_what_the_answer_itself_says_was_shown_counts_more() -> None:
     own = Before(MODEL, "bird", rows(2))
     edited = replace(instance("one", State.EDITED, rows(4)), before=own)
-    (answer,) = answers_of([said(MODEL, instance("one", State.PROPOSED)), said(ANNA, edited, revision=2)])
+    answered = said(ANNA, edited, revision=2)
+    (answer,) = answers_of([said(MODEL, instance("one", State.PROPOSED)), answered], asked_of(answered))
     assert answer.objects[0].before == own
 
 
@@ -94,9 +101,22 @@ def test_each_persons_newest_whole_word_counts_unless_it_was_taken_back() -> Non
         replace(said(ANNA, revision=1, number=2), withdrawn=True),
     ]
     history.sort(key=lambda row: (row.sample_id, row.revision))
-    found = sorted(answers_of(history), key=lambda row: row.author)
+    found = sorted(answers_of(history, asked_of(*history)), key=lambda row: row.author)
     assert [(row.author, row.round, row.seconds) for row in found] == [("anna", 2, 9.0), ("bert", 1, 2.0)]
     assert [item.instance.id for row in found for item in row.objects] == ["two", "one"]
+
+
+def test_a_reviewers_word_on_an_image_that_nobody_was_asked_about_is_no_answer() -> None:
+    answered = said(ANNA, instance("one", State.EDITED), revision=2)
+    history = [
+        said(MODEL, instance("one", State.PROPOSED)),
+        answered,
+        said(ANNA, instance("one", State.ACCEPTED), revision=3, round_=2, seconds=0.0),
+        said(BERT, instance("one", State.ACCEPTED), revision=1, number=2, seconds=0.0),
+    ]
+    found = list(answers_of(history, asked_of(answered)))
+    assert [(row.author, row.round, row.seconds) for row in found] == [("anna", 1, 2.0)]
+    assert [item.instance.state for row in found for item in row.objects] == [State.EDITED]
 
 
 def test_verdicts_are_counted_and_the_accepted_are_a_share_of_what_was_shown() -> None:
