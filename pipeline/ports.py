@@ -127,8 +127,8 @@ class ReviewRow:
 
     `machine` is what models said last, `merged` what the dataset says, `truth` what a simulation knows. `round` is
     when people were asked, `agreement` between them in [0, 1], `round_trip` each merged instance's IoU through a
-    YOLO row, `quarantined` why the image is set aside ("" if it is not). `fixed` are the objects ("" the whole image)
-    that were sent back with "fix" and have been answered since, and when: they may be sent back again.
+    YOLO row, `quarantined` why the image is set aside ("" if it is not). `held_out_by` are the reviewers who keep it
+    out of training. `changed` are the objects that are no longer as they are shown here, in a review of the past.
     """
 
     sample: Sample
@@ -140,7 +140,8 @@ class ReviewRow:
     agreement: float | None = None
     round_trip: Mapping[str, float] = field(default_factory=dict)
     quarantined: str = ""
-    fixed: Mapping[str, datetime] = field(default_factory=dict)
+    held_out_by: tuple[str, ...] = ()
+    changed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -268,9 +269,13 @@ class Annotator(Protocol):
 class Reviewer(Protocol):
     name: str
 
-    def open(self, rows: Iterable[ReviewRow]) -> None: ...
+    def open(self, rows: Iterable[ReviewRow]) -> None:
+        """Show these rows and no others, with no verdict on any: what was decided before is in the rows."""
+        ...
 
-    def verdicts(self) -> Iterator[Verdict]: ...
+    def verdicts(self) -> Iterator[Verdict]:
+        """What people have decided since. Reading it takes nothing away."""
+        ...
 
 
 class Executor(Protocol):

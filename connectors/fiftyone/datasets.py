@@ -12,7 +12,7 @@ from typing import Any
 from connectors.fiftyone import likeness, views
 from connectors.fiftyone.rows import digest_of
 from connectors.fiftyone.samples import FIGURES, ID, INSTANCE, LABELS, ROW, SAID, fields_of
-from connectors.fiftyone.tags import FIELDS, TaggedLabel, TaggedSample, relabelled, spelled
+from connectors.fiftyone.tags import FIELDS, TaggedLabel, TaggedSample, is_verdict, relabelled
 from pipeline.errors import BackendRejected
 from pipeline.ports import ReviewRow
 
@@ -24,7 +24,7 @@ _COMPARED = "maskloop_compared"
 
 
 def fill(name: str, project: str, rows: Iterable[ReviewRow], *, brain: bool) -> dict[str, int]:
-    """Make the dataset show these rows and no others; what people have tagged stays. Counts by what was done.
+    """Make the dataset show these rows and no others, without any verdict; other tags stay. Counts by what was done.
 
     Raises BackendRejected if a dataset of that name belongs to somebody else.
     """
@@ -33,12 +33,14 @@ def fill(name: str, project: str, rows: Iterable[ReviewRow], *, brain: bool) -> 
     dataset = _dataset(name, project, fo)
     known = {key: (own, digest) for key, own, digest in zip(*dataset.values([ID, "id", ROW]), strict=True)}
     left = {key: own for key, (own, _) in known.items()}
+    spoken = {sample.sample_id for sample in tagged(name)}
     counts = {"made": 0, "refreshed": 0}
     parts: set[str] = set()
     iterator = iter(rows)
     while batch := {row.sample.id: row for row in islice(iterator, _BATCH)}:
         fresh = [_sample(row, fo) for key, row in batch.items() if key not in known]
-        changed = [known[key][0] for key, row in batch.items() if key in known and known[key][1] != digest_of(row)]
+        old = {key: known[key] for key in batch if key in known}
+        changed = [own for key, (own, was) in old.items() if key in spoken or was != digest_of(batch[key])]
         dataset.add_samples(fresh, progress=False)
         for sample in dataset.select(changed).iter_samples(autosave=True, progress=False) if changed else ():
             _refresh(sample, batch[sample[ID]], fo)
@@ -97,23 +99,23 @@ def _sample(row: ReviewRow, fo: Any) -> Any:
 
 
 def _refresh(sample: Any, row: ReviewRow, fo: Any) -> None:
-    """New values for every field. What people said of an object goes to the label that shows what came of it, but for a
-    "fix" that was answered: that one is done."""
+    """New values for every field. People's own tags on an object go to the label that shows what came of it."""
     kept: dict[str, list[str]] = {}
     for label in _labels(sample):
         if label.field in FIELDS:
-            kept.setdefault(label.instance_id, []).extend((*label.tags, *relabelled(label.label, label.said)))
+            kept.setdefault(label.instance_id, []).extend(label.tags)
     sample.filepath = str(row.sample.path)
     for field, value in fields_of(row, fo).items():
         sample[field] = value
-    sample.tags = _undone(sample.tags, "", row)
+    sample.tags = _own(sample.tags)
     for field in FIELDS:
         for one in _of(sample, field):
-            one.tags = _undone(kept.get(one[INSTANCE], ()), one[INSTANCE], row)
+            one.tags = _own(kept.get(one[INSTANCE], ()))
 
 
-def _undone(tags: Iterable[str], about: str, row: ReviewRow) -> list[str]:
-    return [tag for tag in dict.fromkeys(tags) if spelled(tag) != "fix" or about not in row.fixed]
+def _own(tags: Iterable[str]) -> list[str]:
+    """Those that are no verdicts."""
+    return [tag for tag in dict.fromkeys(tags) if not is_verdict(tag)]
 
 
 def _labels(sample: Any) -> Iterator[TaggedLabel]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -44,7 +43,7 @@ def _plain(row: ReviewRow) -> dict[str, Any]:
         "agreement": row.agreement,
         "round_trip": dict(row.round_trip),
         "quarantined": row.quarantined,
-        "fixed": {key: at.isoformat() for key, at in row.fixed.items()},
+        "held_out_by": list(row.held_out_by),
     }
 
 
@@ -65,7 +64,7 @@ def _row(plain: dict[str, Any]) -> ReviewRow:
         agreement=plain["agreement"],
         round_trip=plain["round_trip"],
         quarantined=plain["quarantined"],
-        fixed={key: datetime.fromisoformat(at) for key, at in plain["fixed"].items()},
+        held_out_by=tuple(plain["held_out_by"]),
     )
 
 

@@ -38,6 +38,7 @@ FIGURES: Mapping[str, type] = {
     "worst_round_trip": float,
     "split": str,
     "quarantined": str,
+    "held_out_by": str,
 }
 """The fields that hold one value each; `changed` is 1 - IoU of the most edited mask before and after."""
 
@@ -70,6 +71,7 @@ def _figures(row: ReviewRow, human: Iterable[Instance]) -> dict[str, Any]:
         "worst_round_trip": min(row.round_trip.values(), default=None),
         "split": row.sample.split,
         "quarantined": row.quarantined or None,
+        "held_out_by": ", ".join(row.held_out_by) or None,
         **parts,
     }
 

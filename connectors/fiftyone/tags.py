@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.ports import Verdict
 
-__all__ = ["DECISIONS", "FIELDS", "Ignored", "TaggedLabel", "TaggedSample", "relabelled", "spelled", "verdicts"]
+__all__ = ["DECISIONS", "FIELDS", "Ignored", "TaggedLabel", "TaggedSample", "is_verdict", "relabelled", "verdicts"]
 
 DECISIONS = ("accept", "fix", "reject", "hold-out")
 """The tags without an argument; `relabel:NAME` is the other one."""
@@ -60,9 +60,15 @@ def relabelled(label: str, said: str) -> tuple[str, ...]:
     return (f"relabel:{label}",) if said and label != said else ()
 
 
+def is_verdict(tag: str) -> bool:
+    """Whether it is meant as one, right or wrong."""
+    written = _spelled(tag)
+    return written in DECISIONS or written.startswith("relabel:")
+
+
 def _sorted(tags: Iterable[str], classes: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Each tag once, and what is wrong with it; several that contradict each other are all wrong."""
-    said = {spelled(tag): None for tag in tags}
+    said = {_spelled(tag): None for tag in tags}
     wrong = {tag: _wrong(tag, classes) for tag in said}
     judging = [tag for tag in said if not wrong[tag] and tag not in {"fix", "hold-out"}]
     for tag in said:
@@ -70,7 +76,7 @@ def _sorted(tags: Iterable[str], classes: Sequence[str]) -> Iterator[tuple[str, 
         yield tag, f"it contradicts {', '.join(others)}" if others else wrong[tag]
 
 
-def spelled(tag: str) -> str:
+def _spelled(tag: str) -> str:
     """A tag as we write it, if it is one of ours: people type "Accept" and "relabel: cat" too."""
     word, colon, label = tag.strip().partition(":")
     if colon and word.strip().lower() == "relabel":

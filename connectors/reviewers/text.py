@@ -26,7 +26,7 @@ REQUIRES: Mapping[str, tuple[str, ...]] = {}
 DECISIONS = ("accept", "fix", "reject", "hold-out")
 """The verdicts without an argument."""
 
-_COLUMNS = ("sample_id", "round", "uncertainty", "instances", "labels", "path", "verdict", "author")
+_COLUMNS = ("sample_id", "round", "uncertainty", "instances", "labels", "held_out_by", "path", "verdict", "author")
 
 
 class Settings(BaseModel):
@@ -50,18 +50,12 @@ class _Text:
         self._path = resources.work / "review.tsv"
 
     def open(self, rows: Iterable[ReviewRow]) -> None:
-        """Write the table. Verdicts that already stand in it are kept for the samples that are still there, but for a
-        "fix" that was answered since."""
-        given = {verdict.sample_id: verdict for verdict in self.verdicts()}
+        """Write the table anew, with no verdict in it."""
         text = io.StringIO()
         writer = csv.writer(text, delimiter="\t", lineterminator="\n")
         writer.writerow(_COLUMNS)
         for row in rows:
-            verdict = given.get(row.sample.id)
-            if verdict is not None and verdict.decision == "fix" and "" in row.fixed:
-                verdict = None
-            author = verdict.author if verdict is not None else self._author
-            writer.writerow([*_facts(row), verdict.decision if verdict is not None else "", author])
+            writer.writerow([*_facts(row), "", self._author])
         atomic_write(self._path, text.getvalue().encode())
 
     def verdicts(self) -> Iterator[Verdict]:
@@ -104,4 +98,5 @@ def _facts(row: ReviewRow) -> list[object]:
     summary = ", ".join(f"{count} {label}" for label, count in sorted(labels.items()))
     doubt = f"{row.uncertainty.value:.4f}" if row.uncertainty is not None else ""
     asked = row.round if row.round is not None else ""
-    return [row.sample.id, asked, doubt, len(shown), summary, str(row.sample.path)]
+    held_out_by = ", ".join(row.held_out_by)
+    return [row.sample.id, asked, doubt, len(shown), summary, held_out_by, str(row.sample.path)]

@@ -6,7 +6,8 @@ import getpass
 import socket
 import webbrowser
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -17,7 +18,9 @@ from pipeline.cli.common import as_json, config_options, json_option, short
 from pipeline.cli.processes import until_told
 
 if TYPE_CHECKING:
-    from pipeline.services.reviewing import Decision, Desk
+    from pipeline.ports import Reviewer
+    from pipeline.services.deciding import Decision
+    from pipeline.services.reviewing import Desk
 
 __all__ = ["review"]
 
@@ -27,6 +30,7 @@ __all__ = ["review"]
 @click.option("--round", "round_", type=click.IntRange(1), help="The images that people were asked about in it.")
 @click.option("--version", help="The images of a dataset version, by (the start of) its id.")
 @click.option("--pull", is_flag=True, help="Take back what was decided in the review that was opened last.")
+@click.option("--discard", is_flag=True, help="Throw away verdicts of the last review that were not taken back.")
 @click.option("--remote", is_flag=True, help="Open no browser here; say how to reach the App from elsewhere.")
 @click.option("--port", type=click.IntRange(1, 65535), help="The App's.  [default: reviewer.port]")
 @json_option
@@ -37,6 +41,7 @@ def review(
     round_: int | None,
     version: str | None,
     pull: bool,
+    discard: bool,
     remote: bool,
     port: int | None,
     json_: bool,
@@ -45,7 +50,8 @@ def review(
 
     Without --round or --version every image is shown, as it stands now. Verdicts are tags in the FiftyOne App, or words
     in a table: accept, fix, reject, relabel:NAME and, for a whole image, hold-out. They count from --pull on: `fix`
-    goes into the next round's queue, `hold-out` keeps an image out of training. Without a verdict nothing changes.
+    goes into the next round's queue, `hold-out` keeps an image out of training. Without a verdict nothing changes. The
+    next review begins without verdicts, and refuses to while some were not taken back.
     """
     from pipeline.events import silent
     from pipeline.services.reviewing import Desk
@@ -66,16 +72,17 @@ def review(
         click.echo(as_json({"decisions": [_row(row) for row in decisions]}) if json_ else _table(decisions))
         return
     with until_told():
-        _open(desk, round_, version, remote=remote, json_=json_)
+        open_ = partial(desk.open, round_=round_, version=version, discard=discard)
+        _show(desk, open_, remote=remote, json_=json_)
 
 
-def _open(desk: Desk, round_: int | None, version: str | None, *, remote: bool, json_: bool) -> None:
+def _show(desk: Desk, open_: Callable[[], tuple[Reviewer, int]], *, remote: bool, json_: bool) -> None:
     """Show it; an App is shown until Ctrl-C."""
     from pipeline.services.reviewing import Shows
 
     if not json_:
         click.echo("gathering what is known of each image …", err=True)
-    reviewer, count = desk.open(round_=round_, version=version)
+    reviewer, count = open_()
     back = "the same command with --pull takes the verdicts back"
     if not isinstance(reviewer, Shows):
         told = {"images": count, "folder": str(desk.folder)}

@@ -1,15 +1,10 @@
-"""Review: what a reviewer is shown of a workspace, and what becomes of the verdicts.
-
-Looking needs no lock. Taking the verdicts back writes to the ledger, each decision in a transaction of its own and
-after what follows from it, so that a second pull finishes what a crash has cut short; a verdict that is known already
-changes nothing.
-"""
+"""Review: what a reviewer is shown of a workspace. Looking needs no lock; taking the verdicts back does."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import groupby
 from typing import Protocol, runtime_checkable
@@ -20,15 +15,14 @@ from pipeline.domain.records import Annotation, Instance, Origin, OriginKind, Sa
 from pipeline.domain.rounds import Evidence, Uncertainty
 from pipeline.errors import ConfigError
 from pipeline.ports import Reviewer, ReviewRow, Verdict
+from pipeline.services.deciding import Decision, fresh, take
 from pipeline.shelf import Shelf, machine_instances
 from pipeline.stages.merge import Opinion, opinion_of
-from pipeline.stages.review import FIX, HOLD_OUT, Reviewed, review
 from pipeline.store.atomic import atomic_write
-from pipeline.store.decisions import Request
 from pipeline.store.ledger import Ledger
 from pipeline.store.workspace import Workspace
 
-__all__ = ["Decision", "Desk", "Shows", "Subject", "rows", "subject_of", "take"]
+__all__ = ["Desk", "Shows", "Subject", "rows", "subject_of"]
 
 
 @runtime_checkable
@@ -62,8 +56,8 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class _Opened:
-    """What was opened last, and when."""
+class _Sitting:
+    """A subject, and when it was opened."""
 
     subject: Subject
     at: datetime
@@ -82,10 +76,18 @@ class Desk:
         self.folder = workspace.work(f"reviewers-{config.reviewer.kind}")
         self._last = self.folder / "last.json"
 
-    def open(self, *, round_: int | None = None, version: str | None = None) -> tuple[Reviewer, int]:
-        """Give the reviewer its rows; the reviewer, and how many images there are. Raises ConfigError for a round or
-        version that there is not, and what the reviewer raises."""
+    def open(
+        self, *, round_: int | None = None, version: str | None = None, discard: bool = False
+    ) -> tuple[Reviewer, int]:
+        """Give the reviewer its rows; the reviewer, and how many images there are.
+
+        A verdict that stands there always means now: what was decided before is in the rows. So verdicts that were not
+        taken back yet must be, or be thrown away with `discard`. Raises ConfigError for those, and for a round or
+        version that there is not, and what the reviewer raises.
+        """
         subject = subject_of(self._workspace, round_=round_, version=version)
+        if not discard:
+            self._refuse_to_lose()
         reviewer, opened = self._build(subject.name), self._workspace.now()
         count = 0
 
@@ -96,45 +98,65 @@ class Desk:
                 yield row
 
         reviewer.open(counted())
-        last = {"subject": asdict(subject), "at": opened.isoformat()}
-        atomic_write(self._last, json.dumps(last).encode())
+        sittings = self._sittings() | {subject.name: _Sitting(subject, opened)}
+        plain = {name: asdict(one) | {"at": one.at.isoformat()} for name, one in sittings.items()}
+        atomic_write(self._last, json.dumps({"last": subject.name, "sittings": plain}).encode())
         return reviewer, count
 
     def pull(self, *, round_: int | None = None, version: str | None = None) -> list[Decision]:
         """Take back the verdicts of the review that was opened last, or of the one named; twice is as good as once.
 
-        Raises ConfigError if nothing was opened, WorkspaceLocked while somebody else writes.
+        Raises ConfigError if it was never opened, WorkspaceLocked while somebody else writes.
         """
-        last = self._opened()
+        wanted = None
         if round_ is not None or version is not None:
-            subject = subject_of(self._workspace, round_=round_, version=version)
-        elif last is not None:
-            subject = last.subject
-        else:
-            raise ConfigError("nothing was opened for review yet: leave --pull away first", key="--pull")
-        opened = last.at if last is not None and last.subject.name == subject.name else None
-        verdicts = list(self._build(subject.name).verdicts())
-        about = {verdict.sample_id for verdict in verdicts}
-        found = rows(self._config, self._workspace, self._shelf, subject) if about else ()
-        shown = {row.sample.id: row for row in found if row.sample.id in about}
+            wanted = subject_of(self._workspace, round_=round_, version=version).name
+        sitting = self._sitting(wanted)
+        if sitting is None:
+            told = f"{wanted} was not opened" if wanted else "nothing was opened"
+            raise ConfigError(f"{told} for review yet: leave --pull away first", key="--pull")
+        verdicts, shown = self._said(sitting)
         with self._workspace.write_lock():
-            return take(self._config, self._workspace, verdicts, shown, opened=opened)
+            return take(self._config, self._workspace, verdicts, shown, since=sitting.at)
 
-    def _opened(self) -> _Opened | None:
+    def _refuse_to_lose(self) -> None:
+        """Of the review that was opened last: the others' verdicts stay with theirs."""
+        sitting = self._sitting()
+        if sitting is None:
+            return
+        left = fresh(self._config, self._workspace, *self._said(sitting), since=sitting.at)
+        if left:
+            raise ConfigError(
+                f"{len(left)} verdicts of the last review were not taken back yet: `--pull` does that, `--discard` "
+                "throws them away",
+                key="review",
+            )
+
+    def _said(self, sitting: _Sitting) -> tuple[list[Verdict], dict[str, ReviewRow]]:
+        """The verdicts, and what was shown of the samples that they speak of."""
+        verdicts = list(self._build(sitting.subject.name).verdicts())
+        about = {verdict.sample_id for verdict in verdicts}
+        found = rows(self._config, self._workspace, self._shelf, sitting.subject) if about else ()
+        return verdicts, {row.sample.id: row for row in found if row.sample.id in about}
+
+    def _sitting(self, name: str | None = None) -> _Sitting | None:
+        """The newest of that name, or of all."""
         try:
-            last = json.loads(self._last.read_bytes())
+            last = json.loads(self._last.read_bytes())["last"]
         except FileNotFoundError:
             return None
-        return _Opened(Subject(**last["subject"]), datetime.fromisoformat(last["at"]))
+        return self._sittings().get(last if name is None else name)
 
-
-@dataclass(frozen=True)
-class Decision:
-    """What became of one verdict: "new", "known", or "ignored", and then why."""
-
-    verdict: Verdict
-    state: str
-    why: str = ""
+    def _sittings(self) -> dict[str, _Sitting]:
+        """When each subject was opened last, by name."""
+        try:
+            rows_ = json.loads(self._last.read_bytes())["sittings"]
+        except FileNotFoundError:
+            return {}
+        return {
+            name: _Sitting(Subject(**row["subject"]), datetime.fromisoformat(row["at"]))
+            for name, row in rows_.items()
+        }
 
 
 def subject_of(workspace: Workspace, *, round_: int | None = None, version: str | None = None) -> Subject:
@@ -178,117 +200,38 @@ def rows(config: Config, workspace: Workspace, shelf: Shelf, subject: Subject) -
     found = _Found.by(workspace, shelf, subject.found, [sample.id for sample in samples])
     asked = {key: number for number in range(1, subject.until + 1) for key in ledger.tasks.of(number)}
     quarantined = {item.path: item.reason for item in ledger.samples.quarantined()}
-    sent_back = _sent_back(ledger)
+    held_out = ledger.decisions.held_out()
     samples.sort(key=lambda sample: sample.id)
-    for sample, history in _with_histories(ledger, samples, subject.until):
+    for sample, told in _with_histories(ledger, samples):
+        history = [said for said in told if said.round <= subject.until]
         said = opinion_of(history, config.merge) if history else None
         entry = entries.get(sample.id)
+        machine = found.machine(sample.id, history)
+        merged = _merged(said, entry if subject.version is not None else None)
+        more = any(said.round > subject.until and said.origin.kind is not OriginKind.MODEL for said in told)
         yield ReviewRow(
             sample=sample,
-            machine=found.machine(sample.id, history),
-            merged=_merged(said, entry if subject.version is not None else None),
+            machine=machine,
+            merged=merged,
             truth=ledger.samples.truth(sample.id),
             uncertainty=found.scores.get(sample.id),
             round=asked.get(sample.id),
             agreement=said.agreement if said is not None else None,
             round_trip=entry.round_trip if entry is not None else {},
             quarantined=quarantined.get(sample.path, ""),
-            fixed=_fixed(sent_back.get(sample.id, {}), history),
+            held_out_by=held_out.get(sample.id, ()),
+            changed=_changed(opinion_of(told, config.merge), (*machine, *merged)) if more else frozenset(),
         )
 
 
-def take(
-    config: Config,
-    workspace: Workspace,
-    verdicts: Sequence[Verdict],
-    shown: Mapping[str, ReviewRow],
-    *,
-    opened: datetime | None = None,
-) -> list[Decision]:
-    """Write verdicts into the ledger; `shown` is what the reviewer saw, by sample id, since `opened`. The caller holds
-    the lock.
-    """
-    pull = _Pull(workspace.ledger, len(workspace.ledger.rounds.all()) + 1, workspace.now(), opened)
-    outcome = review(verdicts, shown.get, config.project.classes, round=pull.round, now=pull.now)
-    decisions = [Decision(verdict, "ignored", why) for verdict, why in outcome.ignored]
-    for reviewed in outcome.reviewed:
-        decisions += pull.take(reviewed, shown[reviewed.sample_id])
-    return sorted(decisions, key=lambda row: (row.verdict.sample_id, row.verdict.instance_id or ""))
-
-
-@dataclass(frozen=True)
-class _Pull:
-    """Writes down what was decided in a review that began at `opened`, if that is known."""
-
-    ledger: Ledger
-    round: int
-    now: datetime
-    opened: datetime | None
-
-    def take(self, reviewed: Reviewed, row: ReviewRow) -> list[Decision]:
-        """One author's word on one image: what follows from it first, the decisions last."""
-        said = self._said(reviewed)
-        known = {about: word for about, word in said.items() if word != FIX or not self._is_done(about[0], row)}
-        fresh = [verdict for verdict in reviewed.verdicts if known.get(_about(verdict)) != verdict.decision]
-        if any(verdict.decision not in {FIX, HOLD_OUT} for verdict in fresh) and reviewed.annotation is not None:
-            self.ledger.annotations.append_shown(_by_machines(row, self.now))
-            self.ledger.annotations.append(reviewed.annotation)
-        if any(verdict.decision == FIX for verdict in fresh):
-            key = f"{FIX}/{reviewed.sample_id}/{self.round}/{reviewed.author}"
-            self.ledger.requests.open(Request(key, reviewed.sample_id, "fix", reviewed.author, self.now))
-        if reviewed.held_out and any(verdict.instance_id is None for verdict in fresh):
-            # The last word on an image as a whole says whether it is held out.
-            fresh = [verdict for verdict in fresh if verdict.decision != HOLD_OUT]
-            fresh += [verdict for verdict in reviewed.verdicts if verdict.decision == HOLD_OUT]
-        for verdict in fresh:
-            word = replace(verdict, at=verdict.at or self.now)
-            self.ledger.decisions.add(word, self.round, again=verdict.decision == FIX)
-        return [
-            Decision(verdict, "known" if known.get(_about(verdict)) == verdict.decision else "new")
-            for verdict in reviewed.verdicts
-        ]
-
-    def _said(self, reviewed: Reviewed) -> dict[tuple[str, str], str]:
-        """What this author decided last about each object, in each respect."""
-        rows = (row.verdict for row in self.ledger.decisions.all(reviewed.sample_id))
-        return {_about(verdict): verdict.decision for verdict in rows if verdict.author == reviewed.author}
-
-    def _is_done(self, about: str, row: ReviewRow) -> bool:
-        """Whether people had answered a "fix" when the reviewer looked: then the next one is another."""
-        return self.opened is not None and about in row.fixed and row.fixed[about] < self.opened
-
-
-def _by_machines(row: ReviewRow, now: datetime) -> Iterator[Annotation]:
-    """What models say of an image of which nobody else has spoken, for the record: an object that was shown, and that
-    nobody judges, must not become background."""
-    if row.machine and all(item.origin.kind is OriginKind.MODEL for item in row.merged):
-        made = row.machine[0].origin
-        origin = Origin(OriginKind.MODEL, made.name)
-        yield Annotation(row.sample.id, 0, row.machine, origin, made.round or 0, now, size_hw=row.sample.size_hw)
-
-
-def _about(verdict: Verdict) -> tuple[str, str]:
-    """What a verdict speaks of, and in which respect: a newer one in the same respect takes its place."""
-    respect = verdict.decision if verdict.decision in {FIX, HOLD_OUT} else "judgement"
-    return verdict.instance_id or "", respect
-
-
-def _sent_back(ledger: Ledger) -> dict[str, dict[str, datetime]]:
-    """When each object ("" for a whole image) was sent back last, by sample id; without the images that people are yet
-    to be shown again."""
-    waiting, found = set(ledger.requests.waiting()), dict[str, dict[str, datetime]]()
-    for row in ledger.decisions.all():
-        word = row.verdict
-        if word.decision == FIX and word.at is not None and word.sample_id not in waiting:
-            found.setdefault(word.sample_id, {})[word.instance_id or ""] = word.at
-    return found
-
-
-def _fixed(sent_back: Mapping[str, datetime], history: Sequence[Annotation]) -> dict[str, datetime]:
-    """When people answered, of those that were sent back before."""
-    answers = (said for said in history if said.origin.kind is OriginKind.HUMAN and not said.partial)
-    newest = max((said.created_at for said in answers if not said.withdrawn), default=None)
-    return {key: newest for key, at in sent_back.items() if newest is not None and newest > at}
+def _changed(now: Opinion | None, shown: Sequence[Instance]) -> frozenset[str]:
+    """The objects that are no longer as they were."""
+    if now is None:
+        return frozenset()
+    found = {item.id: (item.label, item.mask, item.state is State.REJECTED) for item in now.instances}
+    return frozenset(
+        item.id for item in shown if found.get(item.id) != (item.label, item.mask, item.state is State.REJECTED)
+    )
 
 
 def _entries(workspace: Workspace, subject: Subject) -> dict[str, DatasetEntry]:
@@ -300,16 +243,14 @@ def _entries(workspace: Workspace, subject: Subject) -> dict[str, DatasetEntry]:
     return {entry.sample_id: entry for entry in entries}
 
 
-def _with_histories(
-    ledger: Ledger, samples: Sequence[Sample], until: int
-) -> Iterator[tuple[Sample, list[Annotation]]]:
-    """Each sample, in order of their ids, with what was said of it up to a round; the ledger is read once."""
+def _with_histories(ledger: Ledger, samples: Sequence[Sample]) -> Iterator[tuple[Sample, list[Annotation]]]:
+    """Each sample, in order of their ids, with all that was said of it; the ledger is read once."""
     histories = groupby(ledger.annotations.history(), key=lambda said: said.sample_id)
     key, found = next(histories, ("", iter(())))
     for sample in samples:
         while key and key < sample.id:
             key, found = next(histories, ("", iter(())))
-        yield sample, [said for said in found if said.round <= until] if key == sample.id else []
+        yield sample, list(found) if key == sample.id else []
 
 
 def _merged(said: Opinion | None, entry: DatasetEntry | None) -> tuple[Instance, ...]:

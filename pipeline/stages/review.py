@@ -18,14 +18,15 @@ _STATES = {ACCEPT: State.ACCEPTED, REJECT: State.REJECTED}
 
 @dataclass(frozen=True)
 class Reviewed:
-    """All that one author decided on one image, and what follows: `annotation` is their word on the objects they
-    judged, None if they judged none; `again`: people are to be asked about the image again; `held_out`: it is left out
-    of training.
+    """All that one author decided on one image, and what follows from what is `fresh` of it: `annotation` is their word
+    on the objects they judged, None if they judged none; `again`: people are to be asked about the image again;
+    `held_out`: it is left out of training.
     """
 
     sample_id: str
     author: str
     verdicts: tuple[Verdict, ...]
+    fresh: tuple[Verdict, ...]
     annotation: Annotation | None
     again: bool
     held_out: bool
@@ -46,19 +47,22 @@ def review(
     *,
     round: int,  # noqa: A002  # the loop's word
     now: datetime,
+    is_known: Callable[[Verdict], bool] = lambda _: False,
 ) -> Outcome:
     """What follows from the verdicts, by sample id and author; `row_of` gives what the reviewer saw.
 
-    A verdict on one object beats one on its whole image. One on an image is one on each object that is said to be
-    there: what the dataset says, or, where no person and no label file has spoken, what models say. So an image whose
-    objects are all rejected becomes no negative by that: the annotation is `partial`, and nobody has looked for others.
-    Only an image that is accepted as it is, and of which nobody has spoken before, is thereby said to hold no others.
+    From one that is known nothing follows any more, but it still counts beside the others: a verdict on one object
+    beats one on its whole image. One on an image is one on each object that is said to be there: what the dataset says,
+    or, where no person and no label file has spoken, what models say. So an image whose objects are all rejected
+    becomes no negative by that: the annotation is `partial`, and nobody has looked for others. Only an image that is
+    accepted as it is, and of which nobody has spoken before, is thereby said to hold no others.
     """
     by_author: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
     ignored: list[tuple[Verdict, str]] = []
     for verdict in verdicts:
-        problem = _problem(verdict, row_of(verdict.sample_id), classes)
-        if problem:
+        row = row_of(verdict.sample_id)
+        problem = _problem(verdict, row, classes)
+        if problem and (row is None or not is_known(verdict)):
             ignored.append((verdict, problem))
         else:
             by_author[verdict.sample_id, verdict.author].append(verdict)
@@ -66,32 +70,52 @@ def review(
     for (sample_id, _), said in sorted(by_author.items()):
         row = row_of(sample_id)
         if row is not None:
-            reviewed.append(_reviewed(row, said, round, now))
+            fresh = [verdict for verdict in said if not is_known(verdict)]
+            reviewed.append(_reviewed(row, said, fresh, round, now))
     return Outcome(tuple(reviewed), tuple(ignored))
 
 
 def _problem(verdict: Verdict, row: ReviewRow | None, classes: Collection[str]) -> str:
     """Why a verdict has no consequence; "" if it has."""
-    word = verdict.decision
     if row is None:
         return "no such image was shown"
     if verdict.instance_id is not None and verdict.instance_id not in _known(row):
         return "no such object was shown"
-    if word.startswith(RELABEL):
-        label = word.removeprefix(RELABEL)
-        return "" if label in classes else f"{label!r} is no class"
-    if word == HOLD_OUT and verdict.instance_id is not None:
-        return "only a whole image can be held out"
-    if word == FIX and row.sample.split != "train":
-        return "nobody is asked about held-out images: correct its labels, and `pipeline import` them"
-    return "" if word in {*_STATES, FIX, HOLD_OUT} else f"{word!r} is no verdict"
+    if verdict.decision == HOLD_OUT:
+        return "only a whole image can be held out" if verdict.instance_id is not None else ""
+    if verdict.decision == FIX:
+        asked = row.sample.split == "train"
+        return (
+            ""
+            if asked
+            else "nobody is asked about held-out images: correct its labels, and `pipeline import` them"
+        )
+    if wrong := _wrong_word(verdict.decision, classes):
+        return wrong
+    now = row.changed.isdisjoint(_about(verdict, row))
+    return "" if now else "it was changed after what is shown here: open the review anew"
 
 
-def _reviewed(row: ReviewRow, said: Sequence[Verdict], number: int, now: datetime) -> Reviewed:
+def _wrong_word(word: str, classes: Collection[str]) -> str:
+    if not word.startswith(RELABEL):
+        return "" if word in _STATES else f"{word!r} is no verdict"
+    label = word.removeprefix(RELABEL)
+    return "" if label in classes else f"{label!r} is no class"
+
+
+def _reviewed(
+    row: ReviewRow, said: Sequence[Verdict], fresh: Sequence[Verdict], number: int, now: datetime
+) -> Reviewed:
     author = Origin(OriginKind.HUMAN, said[0].author)
-    judged = tuple(_judged(instance, word, author) for instance, word in _words(row, said))
-    at = max((verdict.at for verdict in said if verdict.at is not None), default=now)
-    accepted = any(verdict.decision == ACCEPT and verdict.instance_id is None for verdict in said)
+    known = _known(row)
+    governing = _governing(row, said)
+    judged = tuple(
+        _judged(known[key], governing[key].decision, author)
+        for key in sorted(governing)
+        if governing[key] in fresh
+    )
+    at = max((verdict.at for verdict in fresh if verdict.at is not None), default=now)
+    accepted = any(verdict.decision == ACCEPT and verdict.instance_id is None for verdict in fresh)
     annotation = Annotation(
         row.sample.id,
         0,
@@ -102,27 +126,29 @@ def _reviewed(row: ReviewRow, said: Sequence[Verdict], number: int, now: datetim
         size_hw=row.sample.size_hw,
         partial=not accepted or _is_spoken_of(row, but=author.name),
     )
-    decisions = {verdict.decision for verdict in said}
     return Reviewed(
         row.sample.id,
         author.name,
         tuple(said),
+        tuple(fresh),
         annotation if judged else None,
-        again=FIX in decisions,
-        held_out=HOLD_OUT in decisions,
+        again=any(verdict.decision == FIX for verdict in fresh),
+        held_out=any(verdict.decision == HOLD_OUT for verdict in said),
     )
 
 
-def _words(row: ReviewRow, said: Sequence[Verdict]) -> list[tuple[Instance, str]]:
-    """The objects that are judged, sorted by id, each with the one word that counts for it."""
-    known = _known(row)
-    words: dict[str, str] = {}
+def _governing(row: ReviewRow, said: Sequence[Verdict]) -> Mapping[str, Verdict]:
+    """The objects that are judged, by id, each with the one verdict that counts for it."""
+    found: dict[str, Verdict] = {}
     for verdict in sorted(said, key=lambda verdict: verdict.instance_id is not None):
-        if verdict.decision in {FIX, HOLD_OUT}:
-            continue
-        about = [verdict.instance_id] if verdict.instance_id is not None else _standing(row)
-        words.update(dict.fromkeys(about, verdict.decision))
-    return [(known[key], words[key]) for key in sorted(words)]
+        if verdict.decision not in {FIX, HOLD_OUT}:
+            found.update(dict.fromkeys(_about(verdict, row), verdict))
+    return found
+
+
+def _about(verdict: Verdict, row: ReviewRow) -> list[str]:
+    """The objects that a verdict speaks of."""
+    return [verdict.instance_id] if verdict.instance_id is not None else _standing(row)
 
 
 def _is_spoken_of(row: ReviewRow, but: str | None = None) -> bool:
@@ -143,10 +169,13 @@ def _standing(row: ReviewRow) -> list[str]:
 
 
 def _judged(instance: Instance, word: str, author: Origin) -> Instance:
-    """The object as its reviewer leaves it; just as it is, if that is their own word already. It takes no clicks."""
+    """The object as its reviewer leaves it. It takes no clicks; what a person has made, and a reviewer accepts, keeps
+    its maker, its state and the clicks that it took.
+    """
     label = word.removeprefix(RELABEL) if word.startswith(RELABEL) else instance.label
     rejected = word == REJECT
-    if instance.origin == author and label == instance.label and rejected == (instance.state is State.REJECTED):
+    by_person = instance.origin.kind is OriginKind.HUMAN
+    if by_person and label == instance.label and rejected == (instance.state is State.REJECTED):
         return instance
     state = _STATES.get(word, State.EDITED if label != instance.label else State.ACCEPTED)
     before = Before(instance.origin, instance.label, instance.mask)

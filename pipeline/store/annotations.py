@@ -130,7 +130,8 @@ class Annotations:
     def totals(self, until_round: int) -> tuple[int, int, int, float]:
         """What people did up to a round: (images, instances verified in them, clicks, seconds).
 
-        Images and instances count once, by their newest revision that stands; clicks and seconds are everybody's.
+        Images and instances count once, by their newest revision that stands; clicks and seconds are everybody's, but
+        for words on single objects: those are reviewers', who leave a mask with the clicks that others gave it.
         """
         human = and_(_A.c.origin_kind == OriginKind.HUMAN.value, _A.c.round <= until_round)
         whole = _A.c.partial.is_not(True)
@@ -148,7 +149,7 @@ class Annotations:
             found = select(func.count()).select_from(_I.join(newest, same)).where(verified)
             instances = connection.execute(found).scalar_one()
             clicks = connection.execute(
-                select(func.coalesce(func.sum(_I.c.clicks), 0)).select_from(_I.join(_A, belongs)).where(human)
+                select(func.coalesce(func.sum(_I.c.clicks), 0)).select_from(_I.join(_A, belongs)).where(human, whole)
             ).scalar_one()
             seconds = connection.execute(
                 select(func.coalesce(func.sum(_A.c.seconds), 0.0)).where(human)

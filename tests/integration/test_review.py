@@ -117,16 +117,58 @@ def test_pulling_twice_changes_nothing(begun: Path) -> None:
     assert (ledger.decisions.all(), list(ledger.annotations.history()), ledger.requests.waiting()) == before
 
 
-def test_opening_again_shows_what_was_decided_and_the_same_verdicts_stay_known(begun: Path) -> None:
+def test_the_next_review_shows_what_was_decided_and_begins_without_verdicts(begun: Path) -> None:
     review(begun)
-    name = unasked(begun)[0]
-    decide(begun, {name: "relabel:ring"})
+    name, held = unasked(begun)[:2]
+    decide(begun, {name: "relabel:ring", held: "hold-out"})
     review(begun, "--pull")
     review(begun)
-    (row,) = [row for row in rows(begun) if row["sample_id"] == name]
-    assert (row["verdict"], row["labels"]) == ("relabel:ring", f"{row['instances']} ring")
+    shown = {row["sample_id"]: row for row in rows(begun)}
+    assert shown[name]["labels"] == f"{shown[name]['instances']} ring"
+    assert shown[held]["held_out_by"] == "reviewer"
+    assert {row["verdict"] for row in shown.values()} == {""}
+    assert review(begun, "--pull")["decisions"] == []
+
+
+def test_verdicts_that_were_not_taken_back_are_not_lost(begun: Path) -> None:
+    review(begun)
+    name = unasked(begun)[0]
+    decide(begun, {name: "accept"})
+    refused = pipeline("review", TINY, "--workspace", begun)
+    assert refused.exit_code == 2
+    assert "1 verdicts of the last review were not taken back yet" in refused.stderr
+    assert "--discard" in refused.stderr
+    assert verdict_of(begun, name) == "accept"
+    review(begun, "--discard")
+    assert verdict_of(begun, name) == ""
+    assert review(begun, "--pull")["decisions"] == []
+
+
+def test_an_image_that_was_held_out_and_let_in_again_can_be_held_out_again(begun: Path) -> None:
+    review(begun)
+    name = unasked(begun)[0]
+    for verdict in ("hold-out", "accept", "hold-out"):
+        decide(begun, {name: verdict})
+        for state in ("new", "known"):
+            (decision,) = review(begun, "--pull")["decisions"]
+            assert decision["state"] == state
+        assert opened(begun).ledger.decisions.held_out_ids() == ({name} if verdict == "hold-out" else set())
+
+
+def test_a_review_of_the_past_does_not_overwrite_the_present(begun: Path) -> None:
+    asked = next(iter(opened(begun).ledger.tasks.of(1)))
+    result = pipeline("run", TINY, "--workspace", begun, "--set", "rounds=2")
+    assert result.exit_code == 0, result.output
+    review(begun)
+    decide(begun, {asked: "relabel:ring"})
+    review(begun, "--pull")
+    review(begun, "--round", "1")
+    decide(begun, {asked: "relabel:coin"})
     (decision,) = review(begun, "--pull")["decisions"]
-    assert decision["state"] == "known"
+    assert (decision["state"], decision["why"]) == (
+        "ignored",
+        "it was changed after what is shown here: open the review anew",
+    )
 
 
 def test_the_next_round_asks_again_and_leaves_out_what_was_held_out(begun: Path) -> None:
@@ -152,14 +194,11 @@ def test_what_was_sent_back_and_answered_can_be_sent_back_again(begun: Path) -> 
     name = unasked(begun)[0]
     decide(begun, {name: "fix"})
     review(begun, "--pull")
-    review(begun)
-    assert verdict_of(begun, name) == "fix", "nobody has answered yet"
     result = pipeline("run", TINY, "--workspace", begun, "--set", "rounds=2")
     assert result.exit_code == 0, result.output
     (decision,) = review(begun, "--pull")["decisions"]
     assert decision["state"] == "known", "who says it has not seen the answer"
     review(begun)
-    assert verdict_of(begun, name) == "", "it is done"
     decide(begun, {name: "fix"})
     for state in ("new", "known"):
         (decision,) = review(begun, "--pull")["decisions"]
@@ -263,7 +302,7 @@ def test_what_cannot_be_shown_is_told(begun: Path, more: list[str], told: str) -
 def test_a_verdict_on_what_is_not_there_is_ignored_and_told(begun: Path) -> None:
     review(begun)
     with table(begun).open("a") as file:
-        file.write("0" * 64 + "\t\t\t\t\t\taccept\tann\n")
+        file.write("0" * 64 + "\t\t\t\t\t\t\taccept\tann\n")
     result = pipeline("review", TINY, "--workspace", begun, "--pull")
     assert "ignored: no such image was shown" in result.output
 

@@ -31,8 +31,8 @@ from pipeline.domain.records import HUMAN_VERIFIED, Annotation, Instance, Origin
 from pipeline.domain.rounds import Evidence, Finding, Uncertainty
 from pipeline.ports import ReviewRow, TaskItem, Verdict
 from pipeline.services.asking import Machine, items_of, waiting
+from pipeline.services.deciding import take
 from pipeline.services.importing import Renaming, find_labels, import_labels
-from pipeline.services.reviewing import take
 from pipeline.shelf import machine_instances
 from pipeline.stages.merge import MergeSettings, merge, opinion_of
 from pipeline.store.decisions import Request
@@ -214,7 +214,9 @@ class Histories(RuleBasedStateMachine):
         about = data.draw(st.none() | st.sampled_from(known)) if known and decision != "hold-out" else None
         word = decision + LABELS[0] if decision == "relabel:" else decision
         recorded = len(self.history(sample.id))
-        take(CONFIG, self.workspace, [Verdict(sample.id, word, author, about, self.later())], {sample.id: row})
+        since = self.later()
+        verdict = Verdict(sample.id, word, author, about, self.later())
+        take(CONFIG, self.workspace, [verdict], {sample.id: row}, since=since)
         for new in self.history(sample.id)[recorded:]:
             if new.origin.kind is OriginKind.HUMAN:
                 spoken = frozenset({about} if about else standing)

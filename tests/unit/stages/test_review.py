@@ -55,7 +55,13 @@ def test_a_word_on_an_image_is_one_on_each_object_that_models_see() -> None:
 
 
 def test_where_a_person_has_spoken_a_word_on_the_image_is_about_what_they_left() -> None:
-    assert states(after(SPOKEN, ("accept", None))) == {"h1": ("accepted", "star")}
+    assert states(after(SPOKEN, ("reject", None))) == {"h1": ("rejected", "star")}
+
+
+def test_what_a_person_has_made_and_a_reviewer_accepts_keeps_its_maker_its_state_and_its_clicks() -> None:
+    (reviewed,) = after(SPOKEN, ("accept", None)).reviewed
+    assert reviewed.annotation is not None
+    assert reviewed.annotation.instances == (DRAWN,)
 
 
 def test_what_was_thrown_out_can_be_taken_back_by_name() -> None:
@@ -93,9 +99,34 @@ def test_ones_own_word_said_again_is_the_same_word(word: str, state: State) -> N
 
 
 def test_reviewing_costs_no_clicks() -> None:
-    (reviewed,) = after(SPOKEN, ("accept", "h1")).reviewed
+    (reviewed,) = after(SPOKEN, ("relabel:ring", "h1")).reviewed
     assert reviewed.annotation is not None
     assert reviewed.annotation.clicks == 0
+
+
+def test_from_what_is_known_nothing_follows_but_it_counts_beside_the_rest() -> None:
+    said = {("reject", None), ("accept", "m1")}
+    verdicts = [Verdict(S.id, decision, "rev", about) for decision, about in said]
+    row = {S.id: MACHINE}.get
+    outcome = review(
+        verdicts, row, CLASSES, round=3, now=NOW, is_known=lambda verdict: verdict.decision == "reject"
+    )
+    assert states(outcome) == {"m1": ("accepted", "ring")}, "the image was rejected before"
+    outcome = review(
+        verdicts, row, CLASSES, round=3, now=NOW, is_known=lambda verdict: verdict.decision == "accept"
+    )
+    assert states(outcome) == {"m2": ("rejected", "star")}, "m1 was accepted, and stays so"
+
+
+def test_what_was_changed_after_what_is_shown_cannot_be_judged() -> None:
+    row = replace(MACHINE, changed=frozenset({"m1"}))
+    outcome = after(row, ("accept", "m1"), ("reject", None), ("relabel:ring", "m2"), ("fix", None))
+    assert {(verdict.decision, verdict.instance_id) for verdict, _ in outcome.ignored} == {
+        ("accept", "m1"),
+        ("reject", None),
+    }
+    assert all("open the review anew" in why for _, why in outcome.ignored)
+    assert states(outcome) == {"m2": ("edited", "ring")}
 
 
 @pytest.mark.parametrize(

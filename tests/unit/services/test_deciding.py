@@ -13,7 +13,7 @@ from pipeline.domain.geometry import Box
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Instance, Origin, OriginKind, State
 from pipeline.ports import ReviewRow, Verdict
-from pipeline.services.reviewing import take
+from pipeline.services.deciding import take
 from pipeline.stages.merge import MergeSettings, merge
 from pipeline.store.workspace import Workspace
 from tests.fakes.store import NOON, SIZE_HW, ingested, sample
@@ -39,7 +39,7 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
 
 def taken(workspace: Workspace, *about: str, row: ReviewRow = ROW) -> list[str]:
     verdicts = [Verdict(S.id, "accept", "rev", key, NOON) for key in about]
-    return [decision.state for decision in take(load(TINY), workspace, verdicts, {S.id: row})]
+    return [decision.state for decision in take(load(TINY), workspace, verdicts, {S.id: row}, since=NOON)]
 
 
 def in_dataset(workspace: Workspace) -> list[str] | None:
@@ -62,3 +62,11 @@ def test_what_people_have_spoken_of_is_not_put_on_record_anew(workspace: Workspa
     drawn = replace(ONE, id="h1", origin=Origin(OriginKind.HUMAN, "anna"), state=State.DRAWN)
     taken(workspace, "h1", row=ReviewRow(S, (ONE, TWO), (drawn,)))
     assert [said.origin.kind for said in workspace.ledger.annotations.history()] == [OriginKind.HUMAN]
+
+
+def test_a_second_object_of_an_image_that_was_sent_back_in_this_round_is_asked_too(workspace: Workspace) -> None:
+    for key in ("m1", "m2"):
+        verdict = Verdict(S.id, "fix", "rev", key, NOON)
+        take(load(TINY), workspace, [verdict], {S.id: ROW}, since=NOON)
+        assert workspace.ledger.requests.waiting() == [S.id]
+        workspace.ledger.requests.asked([S.id])
