@@ -76,24 +76,16 @@ def export(
     json_: bool,
 ) -> None:
     """Write a dataset version of CONFIG as a folder that other tools read."""
-    from pipeline.cli.progress import Progress
     from pipeline.cli.versions import version_named
-    from pipeline.domain.dataset import parse_manifest
-    from pipeline.events import broadcast
-    from pipeline.store.atomic import atomic_folder
     from pipeline.wiring import open_house
 
     _, opened, _ = open_house(config, overrides, workspace=workspace, create=False)
-    chosen, sheet = version_named(opened, version, key="--version"), out.with_name(f"{out.name}-round-trip.html")
-    _check_free(out, sheet)
-    classes, entries = parse_manifest(opened.blobs.read(chosen))
-    paths = {sample.id: sample.path for sample in opened.ledger.samples.all()}
-    write = writer(format_, cast("Segmentation", segmentation))
-    with Progress(sys.stderr) as progress:
-        emit = broadcast(progress)
-        emit("export.started", total=len(entries))
-        image_path = _counted(paths.__getitem__, emit)
-        atomic_folder(out.absolute(), lambda fresh: write(entries, classes, image_path, fresh))
+    chosen = version_named(opened, version, key="--version")
+    _check_free(out)
+    sheet = out.with_name(f"{out.name}-round-trip.html")
+    if format_ == "yolo":
+        _check_free(sheet)
+    entries = _write(opened, chosen, writer(format_, cast("Segmentation", segmentation)), format_, out.absolute())
     lossy = _lossy(opened, chosen, entries, floor, sheet) if format_ == "yolo" else []
     told = {"version": chosen, "images": len(entries), "format": format_, "folder": str(out)}
     if json_:
@@ -102,15 +94,39 @@ def export(
         click.echo(as_json(told | {"loss": LOSSES[format_], "floor": floor, "under_floor": rows} | sheets))
         return
     click.echo(f"{many(len(entries), 'image')} of version {chosen[:12]} as {format_} in {out}")
-    _tell(lossy, floor, sheet, {sample_id: path.name for sample_id, path in paths.items()})
+    _tell(lossy, floor, sheet, {sample_id: path.name for sample_id, path in _paths(opened).items()})
 
 
-def _check_free(*places: Path) -> None:
+def _write(
+    opened: Workspace, version: str, write: Callable[..., None], format_: str, folder: Path
+) -> Sequence[DatasetEntry]:
+    """Make the folder; the version's entries."""
+    from pipeline.cli.progress import Progress
+    from pipeline.domain.dataset import parse_manifest
+    from pipeline.events import broadcast
+    from pipeline.services.publishing import image_paths
+    from pipeline.store.atomic import atomic_folder
+
+    classes, entries = parse_manifest(opened.blobs.read(version))
+    with Progress(sys.stderr) as progress:
+        emit = broadcast(progress)
+        emit("export.started", total=len(entries))
+        # A table names the images and ships none.
+        paths = _paths(opened).__getitem__ if format_ == "table" else image_paths(opened, by_content=True)
+        image_path = _counted(paths, emit)
+        atomic_folder(folder, lambda fresh: write(entries, classes, image_path, fresh))
+    return entries
+
+
+def _paths(opened: Workspace) -> dict[str, Path]:
+    return {sample.id: sample.path for sample in opened.ledger.samples.all()}
+
+
+def _check_free(place: Path) -> None:
     from pipeline.errors import ConfigError
 
-    for place in places:
-        if place.exists():
-            raise ConfigError(f"{place} exists already; nothing is overwritten", key="--out")
+    if place.exists():
+        raise ConfigError(f"{place} exists already; nothing is overwritten", key="--out")
 
 
 def _lossy(

@@ -15,6 +15,7 @@ from pathlib import Path
 from pipeline.domain.dataset import counts_of, parse_manifest
 from pipeline.errors import PipelineError
 from pipeline.events import Emit, silent
+from pipeline.services.publishing import image_paths
 from pipeline.stages.export import export_yolo, tree_hash
 from pipeline.store.garbage import PROOF
 from pipeline.store.lease import alone_in
@@ -107,11 +108,10 @@ def _differences(workspace: Workspace, version: str, folder: Path) -> Iterator[D
 def _made_anew(workspace: Workspace, version: str) -> Iterator[Path | None]:
     """The version's folder, made beside the workspace's own; None where its manifest or an image is damaged, which
     has been told by then."""
-    paths = {sample.id: sample.path for sample in workspace.ledger.samples.all()}
     with tempfile.TemporaryDirectory(prefix=PROOF, dir=workspace.work("")) as made, alone_in(Path(made)):
         try:
             classes, entries = parse_manifest(workspace.blobs.read(version))
-            export_yolo(entries, classes, paths.__getitem__, Path(made))
+            export_yolo(entries, classes, image_paths(workspace), Path(made))
         except PipelineError:
             yield None
         else:

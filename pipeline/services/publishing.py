@@ -6,6 +6,7 @@ A crash at any point leaves the head where it was, at a complete version; what w
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib.metadata import version as installed
 from pathlib import Path
 
@@ -18,14 +19,18 @@ from pipeline.domain.dataset import (
     manifest_bytes,
     parse_manifest,
 )
-from pipeline.errors import LedgerError
+from pipeline.errors import DataError, LedgerError
 from pipeline.events import Emit, silent
+from pipeline.formats.reading import lost
 from pipeline.shelf import fingerprint
 from pipeline.stages.export import export_yolo, tree_hash
 from pipeline.store.atomic import atomic_folder
 from pipeline.store.workspace import Workspace
 
-__all__ = ["folder_of", "publish"]
+__all__ = ["folder_of", "image_paths", "publish"]
+
+_UNKNOWN = ("", (-1, -1))
+"""What no file's stamp is: the file is read."""
 
 
 def publish(
@@ -46,6 +51,39 @@ def publish(
     code = f"maskloop {installed('maskloop')}, manifest {MANIFEST_FORMAT}"
     workspace.ledger.versions.add(version, number, config=settings, code=code)
     return version, tree_hash(folder)
+
+
+def image_paths(workspace: Workspace, *, by_content: bool = False) -> Callable[[str], Path]:
+    """Where each sample's image lies, by sample id: told only of a file that is still the one that was labelled.
+
+    A file is read if its stamp has changed since it was ingested; with `by_content` always, as the copies are that
+    ingest made of what trainers do not read. The function raises DataError, naming the sample, for any other image:
+    labels of a file that was replaced would teach nonsense.
+    """
+    samples = {sample.id: sample.path for sample in workspace.ledger.samples.all()}
+    sources = {} if by_content else workspace.ledger.samples.sources()
+
+    @cache
+    def path_of(sample_id: str) -> Path:
+        path = samples.get(sample_id)
+        if path is None:
+            raise DataError("the workspace does not know this image", sample_id=sample_id)
+        if path.is_relative_to(workspace.blobs.root):
+            if not workspace.blobs.is_whole(path.name):
+                raise DataError(
+                    f"{path}, the readable copy of this image, is gone or damaged; bring it back from a copy, "
+                    "or remove it and `touch` the original: then the next round's ingest makes it again",
+                    sample_id=sample_id,
+                )
+        elif (reason := lost(path, sample_id, sources.get(str(path), _UNKNOWN))) is not None:
+            raise DataError(
+                f"{path}: {reason}; until the labelled file is back, only versions of later rounds, which leave it "
+                "out, can be made or exported",
+                sample_id=sample_id,
+            )
+        return path
+
+    return path_of
 
 
 def _parent_of(version: str, before: DatasetVersion | None) -> str | None:
@@ -73,10 +111,9 @@ def _folder(
 ) -> Path:
     def fill(fresh: Path) -> None:
         classes, entries = content()
-        paths = {sample.id: sample.path for sample in workspace.ledger.samples.all()}
         before = workspace.dataset_folder(version.parent) if version.parent is not None else None
         blob = workspace.blobs.path(version.id)
-        export_yolo(entries, classes, paths.__getitem__, fresh, before=before, manifest=blob)
+        export_yolo(entries, classes, image_paths(workspace), fresh, before=before, manifest=blob)
 
     folder = workspace.dataset_folder(version.id)
     atomic_folder(folder, fill, emit=emit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from pipeline.stages.export import tree_hash
+from tests.integration.checker import query
 from tests.integration.commands import TINY, json_of, pipeline
 
 # --- export ---------------------------------------------------------------------------------------------------
@@ -57,6 +59,39 @@ def test_export_of_a_version(finished: Path, tmp_path: Path) -> None:
     assert "no dataset version starts with 'zz'" in unknown.stderr
     assert all(version[:12] in unknown.stderr for version in versions)
     assert pipeline(*out("three", "")).exit_code == 2
+
+
+@pytest.mark.parametrize("format_", ["yolo", "coco", "label_studio", "masks"])
+def test_export_ships_no_image_that_was_replaced(format_: str, finished: Path, tmp_path: Path) -> None:
+    manifest = _one(finished, "datasets/*/manifest.jsonl").read_text().splitlines()
+    sample = json.loads(manifest[1])["sample"]
+    [(path,)] = query(finished, f"SELECT path FROM samples WHERE id = '{sample}'")
+    other = next(image for image in sorted((finished / "scenes").glob("*.png")) if image != finished / path)
+    (finished / path).write_bytes(other.read_bytes())
+    out = tmp_path / "out"
+    result = pipeline("export", TINY, "--workspace", finished, "--out", out, "--format", format_)
+    assert result.exit_code == 1
+    assert sample in result.stderr
+    assert "another image lies in its file's place" in result.stderr
+    assert not out.exists()
+    assert pipeline("export", TINY, "--workspace", finished, "--out", out, "--format", "table").exit_code == 0
+
+
+def test_export_into_the_folder_one_is_in(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for place in (".", "..", "/"):
+        result = pipeline("export", TINY, "--workspace", finished, "--out", place)
+        assert result.exit_code == 2
+        assert f"--out: {place} exists already" in result.stderr
+
+
+def test_a_round_trip_sheet_that_is_there_stands_in_the_way_of_yolo_alone(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "out-round-trip.html").write_text("an earlier one")
+    place = ("--workspace", finished, "--out", tmp_path / "out")
+    result = pipeline("export", TINY, *place)
+    assert result.exit_code == 2
+    assert "out-round-trip.html exists already" in result.stderr
+    assert pipeline("export", TINY, *place, "--format", "coco").exit_code == 0
 
 
 def test_export_before_there_is_a_version(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -13,13 +16,15 @@ import pytest
 
 from pipeline.config import Config
 from pipeline.domain.dataset import DatasetEntry, DatasetVersion
-from pipeline.domain.records import Instance, State
-from pipeline.errors import LedgerError
-from pipeline.services.publishing import folder_of, publish
+from pipeline.domain.ingested import IngestedSample
+from pipeline.domain.records import Instance, Sample, State
+from pipeline.errors import DataError, LedgerError
+from pipeline.formats.reading import stamp_of
+from pipeline.services.publishing import folder_of, image_paths, publish
 from pipeline.stages.export import tree_hash
 from pipeline.store.workspace import Workspace
 from pipeline.wiring import load_config
-from tests.fakes.store import NOON, SIZE_HW, ingested, instance, sample_id
+from tests.fakes.store import NOON, SIZE_HW, instance
 from tests.integration.commands import TINY
 
 
@@ -32,20 +37,34 @@ def config(tmp_path: Path) -> Config:
     return load_config(TINY, ("project.classes=[cat, dog]",), workspace=tmp_path / "run")
 
 
+def png(number: int) -> bytes:
+    buffer = io.BytesIO()
+    PIL.Image.new("RGB", SIZE_HW[::-1], (number, 0, 0)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def named(number: int) -> str:
+    return hashlib.sha256(png(number)).hexdigest()
+
+
+def found(path: Path, number: int) -> IngestedSample:
+    """An image that is there, at `path`."""
+    path.write_bytes(png(number))
+    return IngestedSample(Sample(named(number), path, SIZE_HW, "train", "g"), path, stamp_of(path), None, None)
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Iterator[Workspace]:
     """Three images, and the write lock."""
-    for number in (1, 2, 3):
-        PIL.Image.new("RGB", SIZE_HW[::-1]).save(tmp_path / f"{number}.png")
     opened = Workspace.open(tmp_path / "run", now=lambda: NOON)
     with opened.write_lock():
-        opened.ledger.samples.add([ingested(number, folder=tmp_path) for number in (1, 2, 3)])
+        opened.ledger.samples.add([found(tmp_path / f"{number}.png", number) for number in (1, 2, 3)])
         yield opened
     opened.ledger.close()
 
 
 def entries(*instances: Instance, count: int = 3) -> list[DatasetEntry]:
-    return [DatasetEntry(sample_id(number), SIZE_HW, "train", "g", 1, instances) for number in range(1, count + 1)]
+    return [DatasetEntry(named(number), SIZE_HW, "train", "g", 1, instances) for number in range(1, count + 1)]
 
 
 def test_each_version_descends_from_the_one_before(workspace: Workspace, config: Config) -> None:
@@ -117,6 +136,48 @@ def test_a_folder_that_is_gone_is_made_again(workspace: Workspace, config: Confi
     assert tree_hash(folder_of(workspace, 1)) == tree
     with pytest.raises(LedgerError, match="round 2 has made no dataset version"):
         folder_of(workspace, 2)
+
+
+def test_no_version_is_made_of_an_image_that_was_replaced(
+    workspace: Workspace, config: Config, tmp_path: Path
+) -> None:
+    made, tree = publish(workspace, entries(instance("a")), 1, config)
+    shutil.rmtree(workspace.dataset_folder(made.id))
+    (tmp_path / "2.png").write_bytes(png(77))
+    for make in (lambda: publish(workspace, entries(), 2, config), lambda: folder_of(workspace, 1)):
+        with pytest.raises(DataError, match=r"2\.png: another image lies in its file's place; until") as caught:
+            make()
+        assert caught.value.sample_id == named(2)
+    (tmp_path / "2.png").write_bytes(png(2))
+    assert tree_hash(folder_of(workspace, 1)) == tree, "its stamp is another one, and its content is the same"
+    (tmp_path / "2.png").unlink()
+    with pytest.raises(DataError, match="its file is gone"):
+        publish(workspace, entries(), 2, config)
+
+
+def test_a_readable_copy_is_looked_at_whole(workspace: Workspace, config: Config, tmp_path: Path) -> None:
+    blob, original = workspace.blobs.path(workspace.blobs.put(png(9))), tmp_path / "9.heic"
+    original.write_bytes(b"what trainers do not read")
+    sample = Sample("9" * 64, blob, SIZE_HW, "train", "g")
+    workspace.ledger.samples.add([IngestedSample(sample, original, stamp_of(original), None, None)])
+    assert image_paths(workspace)("9" * 64) == blob
+    blob.write_bytes(blob.read_bytes()[:-1] + b"?")
+    with pytest.raises(DataError, match="the readable copy of this image, is gone or damaged") as caught:
+        publish(workspace, [DatasetEntry("9" * 64, SIZE_HW, "train", "g", 1, ())], 1, config)
+    assert caught.value.sample_id == "9" * 64
+
+
+def test_a_flipped_bit_that_no_stamp_tells_of(workspace: Workspace, tmp_path: Path) -> None:
+    path = tmp_path / "1.png"
+    stamp, data = path.stat(), bytearray(path.read_bytes())
+    data[-20] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert image_paths(workspace)(named(1)) == path
+    with pytest.raises(DataError, match="another image lies in its file's place"):
+        image_paths(workspace, by_content=True)(named(1))
+    with pytest.raises(DataError, match="does not know this image"):
+        image_paths(workspace)("f" * 64)
 
 
 def test_a_ledger_without_the_pointer_has_a_head_all_the_same(workspace: Workspace) -> None:
