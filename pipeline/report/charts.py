@@ -9,8 +9,13 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from pipeline.report.svg import Axis, Frame, number, tag, ticks
+from pipeline.report.words import many
 
 __all__ = ["Bar", "Interval", "Point", "columns", "curve", "intervals", "reliability"]
+
+
+_LETTER = 9.0
+"""The width of a letter in rows of figures, on average and on a small screen, where letters are largest."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +44,13 @@ class Bar:
 
 @dataclass(frozen=True)
 class Interval:
-    """One figure in [0, 1] with its interval, None where there is none; `rival` is a figure to compare it with."""
+    """One figure in [0, 1] with its interval, None where there is none; `rival` is a figure to compare it with. What is
+    `written` can be read without pointing at it.
+    """
 
     name: str
     value: float
+    written: str
     said: str
     low: float | None = None
     high: float | None = None
@@ -112,46 +120,52 @@ def reliability(points: Sequence[tuple[float, float, int]], x_label: str, y_labe
     most = max(count for _, _, count in points)
     parts.append(tag("polyline", class_="line", points=_joined(frame, [(x, y) for x, y, _ in points])))
     for told, found, count in points:
-        said = tag("title", f"told {told:.2f}, found {found:.2f}: {count:,} masks")
+        said = tag("title", f"told {told:.2f}, found {found:.2f}: {many(count, 'mask')}")
         radius = 4 + 8 * (count / most) ** 0.5
         parts.append(tag("circle", said, class_="dot soft", cx=frame.at_x(told), cy=frame.at_y(found), r=radius))
     return frame.drawn(f"{y_label} against {x_label}", *parts)
 
 
 def intervals(rows: Sequence[Interval], x_label: str) -> Markup:
-    """One line for each figure: a dot, its interval as a whisker, and its rival as a ring."""
-    each, top = 30.0, 6.0
+    """For each figure its name and what is written of it, and below a line: a dot, its interval as a whisker, and its
+    rival as a ring.
+    """
+    each, top = 46.0, 4.0
     height = top + each * len(rows) + 46
-    longest = max(len(row.name) for row in rows)
-    left = min(max(longest * 8.0 + 16, 60.0), 170.0)
     marks = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-    frame = Frame(Axis(x_label, marks), Axis("", (0.0, 1.0)), height=height, left=left, top=top, right=20.0)
+    frame = Frame(Axis(x_label, marks), Axis("", (0.0, 1.0)), height=height, left=12.0, top=top, right=12.0)
     bottom = height - frame.bottom
     parts = []
     for value in marks:
         x = frame.at_x(value)
-        kind = "axis" if value == 0 else "grid"
-        parts.append(tag("line", class_=kind, x1=x, x2=x, y1=top, y2=bottom))
+        parts.append(tag("line", class_="axis", x1=x, x2=x, y1=bottom, y2=bottom + 4))
         parts.append(tag("text", number(value), class_="tick middle", x=x, y=bottom + 18))
     for index, row in enumerate(rows):
-        parts.append(_interval(frame, row, top + each * (index + 0.5)))
-    parts.append(tag("text", x_label, class_="label middle", x=(left + frame.width - 20) / 2, y=height - 6))
+        parts.append(_interval(frame, row, top + each * index))
+    parts.append(tag("text", x_label, class_="label middle", x=frame.width / 2, y=height - 6))
     view = f"0 0 {frame.width:g} {height:g}"
-    return tag("svg", *parts, class_="chart", viewBox=view, role="img", aria_label=x_label)
+    return tag("svg", *parts, class_="chart rows", viewBox=view, role="img", aria_label=x_label)
 
 
-def _interval(frame: Frame, row: Interval, y: float) -> Markup:
-    room = int((frame.left - 16) // 8)
+def _interval(frame: Frame, row: Interval, top: float) -> Markup:
+    """One row, 46 units high, from `top` on."""
+    words, y = top + 16, top + 31
+    left, right = frame.at_x(0.0), frame.at_x(1.0)
+    room = max(4, int((right - left - 24) / _LETTER - len(row.written)))
     name = row.name if len(row.name) <= room else f"{row.name[: room - 1]}…"
-    parts = [tag("title", row.said), tag("text", name, class_="tick end", x=frame.left - 8, y=y + 4)]
+    parts = [
+        tag("title", row.said),
+        tag("text", name, class_="tick name", x=left, y=words),
+        tag("text", row.written, class_="tick end", x=right, y=words),
+        tag("line", class_="grid", x1=left, x2=right, y1=y, y2=y),
+    ]
     if row.low is not None and row.high is not None:
         ends = {"x1": frame.at_x(row.low), "x2": frame.at_x(row.high)}
         parts.append(tag("line", class_="whisker wide", y1=y, y2=y, **ends))
     if row.rival is not None:
         parts.append(tag("circle", class_="dot hollow", cx=frame.at_x(row.rival), cy=y, r=5))
     parts.append(tag("circle", class_="dot", cx=frame.at_x(row.value), cy=y, r=5))
-    width = frame.width - frame.right - frame.left
-    parts.append(tag("rect", class_="room", x=frame.left, y=y - 14, width=width, height=28))
+    parts.append(tag("rect", class_="room", x=left, y=top, width=right - left, height=44.0))
     return tag("g", *parts)
 
 

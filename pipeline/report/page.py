@@ -75,13 +75,22 @@ def _views(report: Report) -> dict[str, Any]:
         "stages": STAGES,
         "wanted": WANTED,
         "palette": [(name, colour_of(index)) for index, name in enumerate(report.classes)],
-        "by_images": _curve(report, "images that people answered", [t.labelled for t in report.models.trials]),
+        "by_images": _curve(
+            report,
+            "images that people answered",
+            [(trial.labelled, many(trial.labelled, "image")) for trial in report.models.trials],
+        ),
         "by_time": _curve(
-            report, f"{people} time, {unit}", [t.human_seconds / seconds for t in report.models.trials]
+            report,
+            f"{people} time, {unit}",
+            [
+                (trial.human_seconds / seconds, f"{duration(trial.human_seconds)} of {people} time")
+                for trial in report.models.trials
+            ],
         ),
         "by_class": _versus(report, newest.classes if newest else {}, report.classes),
         "by_size": _versus(report, newest.sizes if newest else {}, SIZES),
-        "clicks": _columns(report.labour.clicks_each, "clicks", "masks"),
+        "clicks": _columns(_clicks(report), "clicks", "masks"),
         "seconds": _columns(_spans(report), "seconds", "images"),
         "pools": {row.round: _pool(row.pool) for row in report.asked if row.pool},
         "reliability": _reliability(report),
@@ -89,18 +98,18 @@ def _views(report: Report) -> dict[str, Any]:
     }
 
 
-def _curve(report: Report, x_label: str, xs: Sequence[float]) -> Markup | None:
-    """A candidate's figure for each round, from the starting weights on."""
+def _curve(report: Report, x_label: str, after: Sequence[tuple[float, str]]) -> Markup | None:
+    """A candidate's figure for each round, from the starting weights on, at x; `after` has that in words too."""
     models = report.models
     points = []
     if models.start.value is not None:
         said, ends = f"starting weights: {figure(models.start)}", (models.start.low, models.start.high)
         points.append(charts.Point(0, models.start.value, said, *ends, solid=False))
-    for x, trial in zip(xs, models.trials, strict=True):
+    for (x, spent), trial in zip(after, models.trials, strict=True):
         found = trial.whole.candidate
         if found.value is not None:
             word = "promoted" if trial.promoted else "not promoted"
-            said = f"round {trial.round}: {figure(found)} at {number(x)} {x_label}, {word}"
+            said = f"round {trial.round}: {figure(found)} after {spent}, {word}"
             points.append(charts.Point(x, found.value, said, found.low, found.high, solid=trial.promoted))
     if not any(point.x for point in points):
         return None
@@ -113,23 +122,36 @@ def _versus(report: Report, rows: Mapping[str, Versus], order: Sequence[str]) ->
     for name in order:
         row = rows.get(name)
         if row is not None and row.candidate.value is not None:
-            said = f"{name}: {figure(row.candidate)}, {many(row.instances, 'true object')}"
-            if row.champion.value is not None:
+            written, before = figure(row.candidate), row.champion.value
+            said = f"{name}: {written}, {many(row.instances, 'true object')}"
+            if before is not None:
                 said += f"; champion {figure(row.champion)}"
+                written = f"{before:.3f} → {written}"
             ends = row.candidate.low, row.candidate.high
-            found.append(charts.Interval(name, row.candidate.value, said, *ends, row.champion.value))
+            found.append(charts.Interval(name, row.candidate.value, written, said, *ends, before))
     return charts.intervals(found, f"{report.models.kind} AP50-95") if found else None
 
 
-def _columns(rows: Sequence[tuple[str, int]], x_label: str, y_label: str) -> Markup | None:
-    if not rows:
-        return None
-    bars = [charts.Bar(name, count, f"{name} {x_label}: {count:,} {y_label}") for name, count in rows]
-    return charts.columns(bars, x_label, y_label)
+def _columns(rows: Sequence[tuple[str, int, str]], x_label: str, y_label: str) -> Markup | None:
+    """(name, count, what both come to in words) each."""
+    return charts.columns([charts.Bar(*row) for row in rows], x_label, y_label) if rows else None
 
 
-def _spans(report: Report) -> list[tuple[str, int]]:
-    return [(f"{number(low)}–{number(high)}", count) for low, high, count in report.labour.seconds_each]
+def _clicks(report: Report) -> list[tuple[str, int, str]]:
+    found = []
+    for name, count in report.labour.clicks_each:
+        clicks = many(int(name.rstrip("+")), "click") + (" or more" if name.endswith("+") else "")
+        found.append((name, count, f"{clicks}: {many(count, 'mask')}"))
+    return found
+
+
+def _spans(report: Report) -> list[tuple[str, int, str]]:
+    last = len(report.labour.seconds_each) - 1
+    found = []
+    for index, (low, high, count) in enumerate(report.labour.seconds_each):
+        time = f"{number(low)} seconds or more" if index == last else f"{number(low)} to {number(high)} seconds"
+        found.append((f"{number(low)}–{number(high)}", count, f"{time}: {many(count, 'image')}"))
+    return found
 
 
 def _pool(pool: Sequence[tuple[int, int]]) -> Markup:

@@ -9,11 +9,20 @@ from pipeline.store.workspace import Workspace
 __all__ = ["finish", "three_promoted"]
 
 
-def finish(workspace: Workspace, number: int, value: float | None, *, promoted: bool, champion: str) -> None:
+def finish(
+    workspace: Workspace,
+    number: int,
+    value: float | None,
+    *,
+    promoted: bool,
+    champion: str,
+    labelled: int = 10,
+    seconds: float = 40.0,
+) -> None:
     """Round `number` made the model `m<number>` of this mask mAP; the champion it met has a tenth of `number`."""
     ledger = workspace.ledger
     ledger.models.add(ModelRef(f"m{number}", workspace.root / f"{number}.pt", "0" * 64, ("cat",)), number)
-    ledger.rounds.finish(Round(number, 10 * number, 20, 30, 40.0, promoted, _metrics(value)))
+    ledger.rounds.finish(Round(number, labelled, 20, 30, seconds, promoted, _metrics(value)))
     standing = {"mask_map50_95": 0.1 * number, "box_map50_95": 0.2}
     ledger.rounds.mark(number, "evaluate", {"model": f"m{number}", "champion": champion, "standing": standing})
 

@@ -73,11 +73,22 @@ def test_reliability_draws_the_diagonal_and_larger_marks_for_more() -> None:
 
 
 def test_a_figure_its_interval_and_its_rival_stand_on_one_line() -> None:
-    row = Interval(HOSTILE, 0.5, "said", 0.25, 0.75, rival=0.4)
-    root = read(intervals([row, Interval("plain", 0.1, "no interval")], "AP"))
-    (whisker,) = of_class(root, "whisker")
+    row = Interval(HOSTILE * 2, 0.5, "0.400 → 0.500 (0.250–0.750)", "said", 0.25, 0.75, rival=0.4)
+    root = read(intervals([row, Interval("plain", 0.1, "0.100", "no interval")], "AP"))
+    (whisker,) = [item for item in of_class(root, "whisker") if item.tag == "line"]
     rival, dot, other = of_class(root, "dot")
     ends = float(whisker.get("x1", "")), float(whisker.get("x2", ""))
     assert ends[0] < float(rival.get("cx", "")) < float(dot.get("cx", "")) < ends[1]
     assert dot.get("cy") == rival.get("cy") != other.get("cy")
     assert any(text.startswith("<script>") and text.endswith("…") for text in texts(root))
+    assert {"plain", "0.100", "0.400 → 0.500 (0.250–0.750)"} <= set(texts(root)), (
+        "to be read without pointing at it"
+    )
+
+
+def test_one_mask_is_no_masks() -> None:
+    root = read(reliability([(0.5, 0.4, 1), (0.9, 0.95, 2)], "told", "found"))
+    assert [dot.findtext("title") for dot in of_class(root, "dot")] == [
+        "told 0.50, found 0.40: 1 mask",
+        "told 0.90, found 0.95: 2 masks",
+    ]

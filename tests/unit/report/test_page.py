@@ -10,7 +10,7 @@ import pytest
 from pipeline.config import load
 from pipeline.report import REPORT, write_report
 from pipeline.store.workspace import Workspace
-from tests.fakes.store import NOON
+from tests.fakes.store import NOON, annotation, ingested, instance, sample_id
 from tests.integration.commands import TINY
 from tests.unit.report import ledgers
 
@@ -50,6 +50,41 @@ def test_the_page_needs_nothing_from_elsewhere(page: str) -> None:
     assert "https://" not in page
     assert "url(" not in page
     assert "default-src 'none'" in page
+
+
+def titles(workspace: Workspace) -> list[str]:
+    """What the page's charts say of each mark."""
+    return re.findall(r"<title>(.*?)</title>", write_report(load(TINY), workspace).read_text(encoding="utf-8"))
+
+
+def test_marks_say_their_figures_as_people_do(workspace: Workspace) -> None:
+    workspace.ledger.samples.add([ingested(1)])
+    workspace.ledger.tasks.record(1, {sample_id(1): "task"})
+    workspace.ledger.annotations.append(annotation(1, instance(clicks=1), seconds=61.2))
+    ledgers.finish(workspace, 1, 0.4, promoted=False, champion="start", labelled=1, seconds=3762.0)
+    found = titles(workspace)
+    assert "1 click: 1 mask" in found
+    assert "0 clicks: 0 masks" in found
+    assert "60 seconds or more: 1 image" in found
+    assert "50 to 55 seconds: 0 images" in found
+    assert "round 1: 0.400 after 1 image, not promoted" in found
+    assert "round 1: 0.400 after 1 h 03 min of simulated time, not promoted" in found
+
+
+def test_figures_by_class_can_be_read_without_pointing_at_them(workspace: Workspace) -> None:
+    def estimate(middle: float) -> dict[str, float]:
+        return {"value": middle, "low": middle - 0.1, "high": middle + 0.1}
+
+    row = {"instances": 4, "candidate": estimate(0.5), "champion": estimate(0.2), "difference": estimate(0.3)}
+    body = {"by": "mask", "confidence_level": 0.9, "whole": row, "classes": {"coin": row}, "sizes": {"small": row}}
+    ledgers.finish(workspace, 1, 0.5, promoted=True, champion="start")
+    workspace.ledger.promotions.judged("m1", 1, promoted=True, reason="", body=body)
+    written = write_report(load(TINY), workspace).read_text(encoding="utf-8")
+    assert re.findall(r"<text[^>]*>(\w+)</text><text[^>]*>0.200 → 0.500 \(0.400–0.600\)</text>", written) == [
+        "coin",
+        "small",
+    ]
+    assert '0.500<br><span class="quiet small">0.400–0.600</span>' in written
 
 
 def summary(workspace: Workspace) -> str:
