@@ -12,11 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from connectors.fiftyone.calling import NAME
+from connectors.fiftyone.mongod import listens
 from connectors.fiftyone.processes import environment, process, tail
 from pipeline.errors import BackendUnavailable, ConfigError
 
 __all__ = ["App", "serving"]
 
+_SERVER = "connectors.fiftyone.app_server"
 _START_S = 120.0
 _LOOK_S = 0.2
 
@@ -29,7 +31,7 @@ class App:
         self._watched = watched
 
     def wait(self) -> None:
-        """Until it ends, which it does by itself only when something is wrong: raises BackendUnavailable then."""
+        """Until it or its own database ends, which they do only when something is wrong: raises BackendUnavailable."""
         for _ in self._watched:
             time.sleep(1)
 
@@ -40,13 +42,19 @@ def serving(database: str, log: Path, *, host: str, port: int, own: bool) -> Ite
     the end of its log, if it does not come up.
     """
     _check_free(host, port)
-    command = [sys.executable, "-m", "fiftyone.server.main", "--address", host, "--port", str(port)]
+    command = [sys.executable, "-m", _SERVER, "--address", host, "--port", str(port)]
     with process(command, log, environment(database, own=own)) as started:
         shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104  # asked for, with its own setting
         url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
 
         def watched() -> Iterator[None]:
             while started.poll() is None:
+                if own and not listens(database):
+                    raise BackendUnavailable(
+                        f"its database at {database} has ended: start it again; what was tagged is kept",
+                        backend=NAME,
+                        operation="serve the App",
+                    )
                 yield
             raise BackendUnavailable(f"its log ends: {tail(log)}", backend=NAME, operation="serve the App")
 

@@ -29,15 +29,18 @@ def process(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process that writes to `log`; whatever happens, it is ended when the block is left, with what it started.
 
-    Ctrl-C reaches this process alone: the block's end is what ends the other.
+    Ctrl-C reaches this process alone: the block's end is what ends the other. Its standard input is open for as long
+    as this process lives, so that it can notice when nobody is there to end it.
     """
     with log.open("wb") as output:
         started = subprocess.Popen(  # noqa: S603  # programs and arguments of our own
-            list(command), stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, start_new_session=True
+            list(command), stdin=subprocess.PIPE, stdout=output, stderr=output, env=env, start_new_session=True
         )
     try:
         yield started
     finally:
+        if started.stdin is not None:
+            started.stdin.close()
         for how in (signal.SIGTERM, signal.SIGKILL):
             if started.poll() is None:
                 os.killpg(started.pid, how)

@@ -178,7 +178,7 @@ class _FiftyOne:
             _log.warning(
                 "the App has no login: whoever reaches %s reads every file that you can read", settings.host
             )
-        log = self._work / "app.log"
+        log = self._work / f"app-{settings.port}.log"
         with (
             _database(self._database) as (address, own),
             serving(address, log, host=settings.host, port=settings.port, own=own) as app,

@@ -85,7 +85,8 @@ def app(desk: Desk) -> Iterator[str]:
             assert process.poll() is None, said.read_text()
             assert time.monotonic() < until, said.read_text()
             time.sleep(0.2)
-        started = psutil.Process(process.pid).children(recursive=True)
+        database = psutil.Process(int((desk.folder / "database" / "data" / "mongod.lock").read_text()))
+        started = [database, *psutil.Process(process.pid).children(recursive=True)]
         assert len(started) >= 2
         yield json.loads(lines[0])["url"]
         os.killpg(process.pid, signal.SIGINT)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import socket
+import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -23,48 +24,119 @@ needs_mongod = pytest.mark.skipif(
 )
 
 
-def pid_of(folder: Path) -> int:
-    return int(json.loads((folder / "mongod.json").read_text())["pid"])
+USE = "import os, sys; from pathlib import Path; from connectors.fiftyone import mongod\n"
+"""The beginning of a program that uses the database of its first argument."""
+
+
+def server_of(folder: Path) -> psutil.Process:
+    return psutil.Process(int((folder / "data" / "mongod.lock").read_text()))
+
+
+def runs(server: psutil.Process) -> bool:
+    return server.is_running() and server.status() != psutil.STATUS_ZOMBIE
+
+
+def dies_using(folder: Path, how: str) -> None:
+    subprocess.run([sys.executable, "-c", USE + how, str(folder)], check=True, timeout=60)
 
 
 @needs_mongod
 def test_the_database_listens_to_this_machine_alone_and_ends_with_the_block(tmp_path: Path) -> None:
     with mongod.running(tmp_path) as address:
-        server = psutil.Process(pid_of(tmp_path))
+        server = server_of(tmp_path)
         listening = {one.laddr.ip for one in server.net_connections() if one.status == psutil.CONN_LISTEN}
         assert listening == {"127.0.0.1"}
-        assert "disabled" in server.cmdline()[server.cmdline().index("--networkMessageCompressors") + 1]
-    assert not server.is_running()
+        assert "--networkMessageCompressors=disabled" in server.cmdline()
+        assert mongod.listens(address)
+    assert not runs(server)
+    assert not mongod.listens(address)
     assert not (tmp_path / "mongod.json").exists()
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=1)
 
 
 @needs_mongod
-def test_one_that_runs_is_joined_and_left_running(tmp_path: Path) -> None:
-    with mongod.running(tmp_path) as first:
-        with mongod.running(tmp_path) as second:
-            assert second == first
-        assert psutil.pid_exists(pid_of(tmp_path))
+def test_whoever_starts_it_may_leave_first_and_the_last_one_ends_it(tmp_path: Path) -> None:
+    with ExitStack() as first, ExitStack() as second:
+        address = first.enter_context(mongod.running(tmp_path))
+        server = server_of(tmp_path)
+        assert second.enter_context(mongod.running(tmp_path)) == address
+        first.close()
+        assert mongod.listens(address)
+        assert json.loads((tmp_path / "mongod.json").read_text()) == {"port": int(address.rpartition(":")[2])}
+        second.close()
+        assert not runs(server)
 
 
 @needs_mongod
-def test_one_whose_owner_is_gone_is_ended_and_replaced(tmp_path: Path) -> None:
-    script = "import sys, os; from pathlib import Path; from connectors.fiftyone import mongod\n"
-    script += "with mongod.running(Path(sys.argv[1])): os._exit(0)"
-    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, timeout=60)
-    orphan = psutil.Process(pid_of(tmp_path))
-    with mongod.running(tmp_path):
-        assert pid_of(tmp_path) != orphan.pid
-        assert not orphan.is_running()
+def test_many_who_come_at_once_use_the_same(tmp_path: Path) -> None:
+    program = USE + "with mongod.running(Path(sys.argv[1])) as one: print(one, flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with ExitStack() as ended:
+        users = [
+            ended.enter_context(
+                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            )
+            for _ in range(3)
+        ]
+        assert len({user.stdout.readline() for user in users if user.stdout is not None}) == 1
+        server = server_of(tmp_path)
+    assert [user.returncode for user in users] == [0, 0, 0]
+    assert not runs(server)
 
 
 @needs_mongod
-def test_a_record_of_a_process_that_is_another_by_now_is_not_believed(tmp_path: Path) -> None:
-    record = {"pid": os.getpid(), "port": 9, "owner": os.getpid()}
-    (tmp_path / "mongod.json").write_text(json.dumps(record))
+def test_of_those_who_were_killed_only_the_server_is_left_and_the_next_one_ends_it(tmp_path: Path) -> None:
+    dies_using(tmp_path, "with mongod.running(Path(sys.argv[1])): os._exit(0)")
+    orphan = server_of(tmp_path)
+    assert runs(orphan)
     with mongod.running(tmp_path) as address:
-        assert address != "mongodb://127.0.0.1:9"
+        assert server_of(tmp_path) == orphan
+        assert mongod.listens(address)
+    assert not runs(orphan)
+
+
+@needs_mongod
+def test_one_that_was_starting_when_its_starter_was_killed_is_waited_for(tmp_path: Path) -> None:
+    die = "mongod.subprocess.run = lambda words, **_: (mongod.subprocess.Popen(words), os._exit(0))\n"
+    dies_using(tmp_path, die + "with mongod.running(Path(sys.argv[1])): pass")
+    with mongod.running(tmp_path) as address:
+        server = server_of(tmp_path)
+        assert mongod.listens(address)
+    assert not runs(server)
+
+
+@needs_mongod
+def test_after_the_server_was_killed_the_next_user_has_a_new_one_to_the_end(tmp_path: Path) -> None:
+    with ExitStack() as first, ExitStack() as second:
+        dead = first.enter_context(mongod.running(tmp_path))
+        server_of(tmp_path).kill()
+        psutil.wait_procs([server_of(tmp_path)], timeout=10)
+        address = second.enter_context(mongod.running(tmp_path))
+        server = server_of(tmp_path)
+        assert mongod.listens(address)
+        assert not mongod.listens(dead)
+        first.close()
+        assert mongod.listens(address)
+    assert not runs(server)
+
+
+@needs_mongod
+def test_one_whose_data_were_deleted_is_ended_and_replaced(tmp_path: Path) -> None:
+    dies_using(tmp_path, "with mongod.running(Path(sys.argv[1])): os._exit(0)")
+    orphan = server_of(tmp_path)
+    shutil.rmtree(tmp_path / "data")
+    with mongod.running(tmp_path):
+        assert server_of(tmp_path) != orphan
+        assert not runs(orphan)
+
+
+@needs_mongod
+def test_data_that_another_server_holds_are_told(tmp_path: Path) -> None:
+    with mongod.running(tmp_path):
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        (elsewhere / "data").symlink_to(tmp_path / "data")
+        with pytest.raises(BackendUnavailable, match="Another mongod"), mongod.running(elsewhere):
+            pytest.fail("it must not come up")
 
 
 def test_what_a_database_says_before_it_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
