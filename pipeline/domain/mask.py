@@ -165,6 +165,20 @@ class Mask:
         x, y, width, height = (float(value) for value in coco_mask.toBbox(self.rle))
         return Box(x, y, x + width, y + height)
 
+    def share_inside(self, others: Sequence[Mask]) -> npt.NDArray[np.float64]:
+        """How much of this mask lies inside each of the others, `float64 (n,)` in [0, 1]; 0 of an empty one.
+
+        Raises ShapeMismatch.
+        """
+        for other in others:
+            if self.size_hw != other.size_hw:
+                raise ShapeMismatch(f"masks of {self.size_hw} and {other.size_hw} cannot be compared")
+        if not others or self.area_px == 0:
+            return np.zeros(len(others))
+        # COCO's rule for a crowd: what they share over the area of the first.
+        found = coco_mask.iou([self.rle], [other.rle for other in others], [1] * len(others))
+        return np.asarray(found[0], dtype=np.float64)
+
     def iou(self, other: Mask) -> float:
         """Intersection over union in [0, 1]; two empty masks agree (1). Raises ShapeMismatch."""
         if self.size_hw != other.size_hw:

@@ -11,7 +11,7 @@ from pipeline.domain.geometry import box_iou
 from pipeline.domain.mask import mask_iou
 from pipeline.domain.records import Instance
 
-__all__ = ["agreement", "has_mask", "match", "same_objects"]
+__all__ = ["agreement", "has_mask", "match", "pieces", "same_objects"]
 
 
 def has_mask(instance: Instance) -> bool:
@@ -47,6 +47,16 @@ def same_objects(upper: Sequence[Instance], lower: Sequence[Instance], floor: fl
     above = sorted((item for item in upper if item.id not in named), key=lambda item: item.id)
     below = sorted((item for item in lower if item.id not in named), key=lambda item: item.id)
     return named | {below[index].id for index in match(above, below, floor)} if above and below else named
+
+
+def pieces(upper: Sequence[Instance], lower: Sequence[Instance]) -> set[str]:
+    """The ids of the `lower` instances of which more than half lies inside one of `upper` with the same label."""
+    found = set()
+    for item in lower:
+        around = [other.mask for other in upper if other.label == item.label and other.mask is not None]
+        if item.mask is not None and around and item.mask.share_inside(around).max() > 0.5:
+            found.add(item.id)
+    return found
 
 
 def agreement(first: Sequence[Instance], second: Sequence[Instance]) -> npt.NDArray[np.float64]:

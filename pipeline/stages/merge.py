@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pipeline.domain.consensus import Method, consensus
 from pipeline.domain.dataset import DatasetEntry
 from pipeline.domain.mask import Mask
-from pipeline.domain.matching import same_objects
+from pipeline.domain.matching import pieces, same_objects
 from pipeline.domain.records import Annotation, Instance, Origin, OriginKind, Sample, State
 from pipeline.errors import DataError, ShapeMismatch
 from pipeline.events import Emit, silent
@@ -160,8 +160,8 @@ def opinion_of(history: Sequence[Annotation], settings: MergeSettings) -> Opinio
     Words on single objects that are newer than that are laid over it, oldest first. What people rejected in older
     words that stand stays rejected unless a newer word brings it: those who are asked again are not shown it. Under
     people lie the newest labels that were imported, and under those what a model said last: of each, the instances
-    that nobody above speaks of, by id or else by shape. A whole word without any instance says that nothing is there,
-    and covers all below.
+    that nobody above speaks of, by id or else by shape, and that are no pieces of theirs. A whole word without any
+    instance says that nothing is there, and covers all below.
     """
     standing = sorted((said for said in history if not said.withdrawn), key=_age)
     humans, labels, models = ([said for said in standing if said.origin.kind is kind] for kind in _RANKS)
@@ -173,7 +173,7 @@ def opinion_of(history: Sequence[Annotation], settings: MergeSettings) -> Opinio
     for said in (*labels[-1:], *models[-1:]):
         if whole and not result:
             break
-        result = _laid_over(result, said.instances, settings.match_iou)
+        result = _laid_over(result, _whole_ones(result, said.instances), settings.match_iou)
         whole = whole or (said in labels and not said.partial)
     speaks = bool(humans or labels) or State.PROPOSED in settings.states
     if not speaks or not (whole or any(item.state is not State.REJECTED for item in result)):
@@ -225,6 +225,12 @@ def _laid_over(upper: Sequence[Instance], lower: Sequence[Instance], match_iou: 
     """All of `upper`, and those of `lower` that it does not speak of."""
     covered = same_objects(upper, lower, match_iou) if upper and lower else set()
     return [*upper, *(item for item in lower if item.id not in covered)]
+
+
+def _whole_ones(upper: Sequence[Instance], lower: Sequence[Instance]) -> list[Instance]:
+    """Those of `lower` that are no pieces of what stands above: who outlined the whole has seen the piece."""
+    covered = pieces([item for item in upper if item.state is not State.REJECTED], lower)
+    return [item for item in lower if item.id not in covered]
 
 
 def _by_sample(histories: Iterable[Sequence[Annotation]]) -> dict[str, list[Annotation]]:

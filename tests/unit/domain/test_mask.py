@@ -102,3 +102,14 @@ def test_empty_runs_do_not_tell_equal_masks_apart(runs: list[int]) -> None:
     flat = np.concatenate([np.full(run, index % 2) for index, run in enumerate(runs)])
     bitmap = flat.reshape((3, 2), order="F").astype(bool)
     assert Mask.from_runs(runs, (3, 2)) == Mask.from_bitmap(bitmap)
+
+
+def test_how_much_of_a_mask_lies_inside_others() -> None:
+    size = (10, 20)
+    boxes = Box(2, 2, 6, 6), Box(2, 2, 12, 4), Box(15, 0, 20, 2)
+    inner, outer, apart = (Mask.from_box(box, size) for box in boxes)
+    assert inner.share_inside([outer, inner, apart]).tolist() == [0.5, 1.0, 0.0]
+    assert Mask.empty(size).share_inside([outer]).tolist() == [0.0]
+    assert inner.share_inside([]).shape == (0,)
+    with pytest.raises(ShapeMismatch):
+        inner.share_inside([Mask.empty((3, 3))])

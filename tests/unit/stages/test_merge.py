@@ -225,6 +225,23 @@ def test_who_rejects_a_machines_object_leaves_the_persons_in_its_place() -> None
     assert ids(shown, anna, anew) == ["guess"], "who says how it is speaks of whatever is in its place"
 
 
+@pytest.mark.parametrize(("kind", "state"), [(IMPORTED, State.ACCEPTED), (MODEL, State.PROPOSED)])
+def test_a_piece_of_what_a_person_outlined_is_no_object_of_its_own(kind: OriginKind, state: State) -> None:
+    def left(box: Box, label: str = "disc", above: Instance = DRAWN) -> list[str] | None:
+        below = replace(instance("below", state, kind, Mask.from_box(box, SIZE)), label=label)
+        return ids(
+            said(HUMAN, 1, *{above.id: above, DRAWN.id: DRAWN}.values()),
+            said(kind, 2, below),
+            settings=WITH_GUESSES,
+        )
+
+    assert left(Box(4, 5, 8, 9)) == ["drawn"]
+    assert left(Box(4, 5, 8, 9), "hole") == ["below", "drawn"], "something else"
+    assert left(Box(10, 3, 16, 13)) == ["below", "drawn"], "mostly outside"
+    everywhere = replace(REJECTED, mask=Mask.from_box(Box(0, 0, 30, 20), SIZE))
+    assert left(Box(14, 3, 18, 13), above=everywhere) == ["below", "drawn"], "what was rejected stands for nothing"
+
+
 def test_a_redrawn_object_leaves_the_rejected_one_rejected() -> None:
     """The machine sees both of them again when people are asked again: one to one, each has its match."""
     near = Mask.from_box(Box(2, 3, 12, 11), SIZE)
