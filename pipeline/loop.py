@@ -40,7 +40,7 @@ from pipeline.services.publishing import folder_of, publish
 from pipeline.services.splitting import all_likenesses, refuse_leaks, tell_changed_settings
 from pipeline.shelf import Predictions, Shelf, batched, fingerprint, machine_instances
 from pipeline.stages.collect import Refused, collect
-from pipeline.stages.ingest import ingest
+from pipeline.stages.ingest import Given, ingest
 from pipeline.stages.merge import merge, remembered
 from pipeline.stages.propose import propose
 from pipeline.stages.score import score
@@ -116,10 +116,10 @@ class Loop:
             self._facts(number, earlier)
         return self._run_stage(stage, number)
 
-    def take_in(self) -> None:
-        """What the sources hold now, outside of any round."""
+    def take_in(self, given: Given = lambda *_: (None, "")) -> None:
+        """What the sources hold now, outside of any round; `given` is what is said of their places (see `ingest`)."""
         self.check_classes()
-        self._ingest(0)
+        self._ingest(0, given)
 
     @property
     def current_round(self) -> int:
@@ -153,7 +153,7 @@ class Loop:
 
     # --- the stages of a round, in order ------------------------------------------------------------------
 
-    def _ingest(self, _number: int) -> Facts:
+    def _ingest(self, _number: int, given: Given = lambda *_: (None, "")) -> Facts:
         samples, blobs, settings = self._ledger.samples, self._workspace.blobs, self._config.ingest
         tell_changed_settings(self._ledger, settings.split, self._config.seed, emit=self._emit)
         with Readings(self._workspace.work("ingest") / "readings.jsonl") as readings:
@@ -170,6 +170,7 @@ class Loop:
                 looks=self._likenesses,
                 recall=readings.recall,
                 remember=readings.remember,
+                given=given,
                 emit=self._emit,
             )
             for batch in batched(found, 64):

@@ -16,6 +16,7 @@ from pipeline.formats.losses import LOSSES
 if TYPE_CHECKING:
     from pipeline.config import Config
     from pipeline.events import Emit
+    from pipeline.services.belonging import Belonging
     from pipeline.services.importing import Imported, Renaming
     from pipeline.store.workspace import Workspace
     from pipeline.wiring import House
@@ -33,7 +34,7 @@ _LISTED = 20
 @click.option(
     "--images",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="A folder of images; those that are new join the pool first, in splits as any source's.",
+    help="A folder of images; those that are new join the pool first, in the splits and groups that PATH says.",
 )
 @click.option("--rename", multiple=True, metavar="OLD=NEW", help="What a label is called here; may be repeated.")
 @click.option("--ignore", multiple=True, metavar="NAME", help="Leave out objects of this label; may be repeated.")
@@ -85,30 +86,45 @@ def _imported(
     renaming: Renaming,
     emit: Emit,
 ) -> Imported:
-    from pipeline.loop import Loop
-    from pipeline.services.importing import find_labels, import_labels, proposed_beside
-    from pipeline.stages.ingest import SourceSettings
+    from pipeline.services.belonging import Belonging, read_beside
+    from pipeline.services.importing import find_labels, import_labels
     from pipeline.wiring import label_studio_files
 
-    classes = settings.project.classes
-    if images is not None:
-        sources = (SourceSettings(kind="images", path=images.absolute()),)
-        settings = settings.model_copy(update={"ingest": settings.ingest.model_copy(update={"sources": sources})})
-    loop = Loop(settings, opened, house, emit=emit)
-    loop.check_classes()
-    if images is not None:
-        loop.take_in()
+    classes, ledger = settings.project.classes, opened.ledger
     below = images.absolute() if images is not None else None
+    beside = read_beside(path)
+    found = list(find_labels(format_, path.absolute(), below, classes, label_studio_files().read_tasks))
+    belonging = Belonging(found, beside.places, ledger.samples.all())
+    before = ledger.samples.count()
+    _take_in(settings, opened, house, below, belonging, emit)
     return import_labels(
-        find_labels(format_, path.absolute(), below, classes, label_studio_files().read_tasks),
-        opened.ledger,
+        found,
+        ledger,
         classes,
         source=path.absolute().name,
         renaming=renaming,
         at=opened.now(),
-        proposed=proposed_beside(path),
+        proposed=beside.proposed,
+        belonging=belonging,
+        joined=ledger.samples.count() - before,
         emit=emit,
     )
+
+
+def _take_in(
+    settings: Config, opened: Workspace, house: House, images: Path | None, belonging: Belonging, emit: Emit
+) -> None:
+    """Images of a folder, each in the split and group that the labels say."""
+    from pipeline.loop import Loop
+    from pipeline.stages.ingest import SourceSettings
+
+    if images is not None:
+        sources = (SourceSettings(kind="images", path=images),)
+        settings = settings.model_copy(update={"ingest": settings.ingest.model_copy(update={"sources": sources})})
+    loop = Loop(settings, opened, house, emit=emit)
+    loop.check_classes()
+    if images is not None:
+        loop.take_in(belonging.of_new)
 
 
 def _renaming(rename: Sequence[str], ignore: Sequence[str]) -> Renaming:
@@ -133,6 +149,7 @@ def _lines(found: Imported) -> list[str]:
         lines = [f"nothing new: {many(found.unchanged, 'image')} had these labels already"]
     else:
         lines = ["nothing was imported"]
+    lines = [f"{many(found.joined, 'new image')} in the pool", *lines] if found.joined else lines
     lines += [f"  {click.style('note', fg='yellow')}  {note}" for note in found.notes]
     lines += [f"  {click.style('not used', fg='red')}  {problem}" for problem in found.problems[:_LISTED]]
     left = len(found.problems) - _LISTED

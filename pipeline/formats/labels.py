@@ -92,11 +92,12 @@ class LabelSource(Protocol):
 
 @dataclass(frozen=True)
 class Found:
-    """An image file that a source names, its split if the source gives one, and where its labels are."""
+    """An image file that a source names, its split and its group if the source gives them, and where its labels are."""
 
     image: Path
     split: Split | None = None
     labels: LabelSource | None = None
+    group: str = ""
 
 
 def imported(

@@ -57,7 +57,8 @@ COLUMNS: Mapping[str, str] = {
 _GROUP = 65_536
 _ID = re.compile(r"[0-9a-f]{64}")
 _SIDES = ("x1", "y1", "x2", "y2")
-_FOR_LABELS = ("sample", "file_name", "split", "height", "width", "instance", "label", "state", *_SIDES, "counts")
+_OF_IMAGE = ("sample", "file_name", "split", "group", "height", "width")
+_FOR_LABELS = (*_OF_IMAGE, "instance", "label", "state", *_SIDES, "counts")
 
 Condition = tuple[str, str, Any]
 """A column, one of == != < <= > >= "in" "not in", and a value."""
@@ -175,7 +176,8 @@ def find_table(path: Path, images: Path) -> Iterator[Found | LabelProblem]:
             continue
         # An id says more than a name; as a file's name it is understood too.
         called = f"{sample}{Path(name).suffix}" if _ID.fullmatch(sample) else name
-        yield Found(images / called, SPLIT_NAMES.get(str(rows[0]["split"])), TableLabels(path, rows))
+        split, tied = SPLIT_NAMES.get(str(rows[0]["split"])), str(rows[0]["group"] or "")
+        yield Found(images / called, split, TableLabels(path, rows), tied)
 
 
 def _rows(entry: DatasetEntry, file_name: str) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ Everything is read before anything is written, and all of it is written at once.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from pipeline.domain.records import Annotation, Instance, Origin, OriginKind, Sample, State
+from pipeline.domain.records import Annotation, Instance, Origin, OriginKind, Sample
 from pipeline.errors import BadFormat, ConfigError, DataError
 from pipeline.events import Emit, silent
 from pipeline.files import file_sha256
@@ -27,12 +26,11 @@ from pipeline.formats.reading import lost
 from pipeline.formats.table import find_table
 from pipeline.formats.tasks import ReadTasks, find_tasks
 from pipeline.formats.yolo_layout import find_yolo
+from pipeline.services.belonging import Belonging
 from pipeline.store.ledger import Ledger
 
-__all__ = ["Imported", "Renaming", "find_labels", "import_labels", "proposed_beside"]
+__all__ = ["Imported", "Renaming", "find_labels", "import_labels"]
 
-_PROPOSED = f'"state":"{State.PROPOSED.value}"'.encode()
-"""As a line of manifest.jsonl has it; in a name, the quotation marks would be escaped."""
 _ID = re.compile(r"[0-9a-f]{16,64}")
 
 
@@ -46,9 +44,10 @@ class Renaming:
 
 @dataclass(frozen=True)
 class Imported:
-    """What came of it: images with new labels and their instances, images of which nothing new was said, what could
-    not be used, and what else is worth knowing."""
+    """What came of it: new images in the pool, images with new labels and their instances, images of which nothing
+    new was said, what could not be used, and what else is worth knowing."""
 
+    joined: int
     images: int
     instances: int
     unchanged: int
@@ -82,25 +81,6 @@ def find_labels(
             raise ConfigError(f"no format is called {kind!r}", key="--format")
 
 
-def proposed_beside(path: Path) -> frozenset[str]:
-    """The samples of which manifest.jsonl, as exports put it beside labels, says that models proposed some objects.
-
-    A format may not tell who made a mask: their labels are no person's word. Raises BadFormat for a damaged manifest.
-    """
-    folder = path if path.is_dir() else path.parent
-    manifest = (folder.parent if folder.name == "annotations" else folder) / "manifest.jsonl"
-    if not manifest.is_file():
-        return frozenset()
-    found = set()
-    for number, line in enumerate(manifest.read_bytes().splitlines(), start=1):
-        if _PROPOSED in line:
-            try:
-                found.add(str(json.loads(line)["sample"]))
-            except (ValueError, KeyError, TypeError, RecursionError) as exc:
-                raise BadFormat(f"not a manifest row: {exc}", path=manifest, line=number) from exc
-    return frozenset(found)
-
-
 def import_labels(
     found: Iterable[Found | LabelProblem],
     ledger: Ledger,
@@ -110,15 +90,19 @@ def import_labels(
     renaming: Renaming,
     at: datetime,
     proposed: Collection[str] = (),
+    belonging: Belonging | None = None,
+    joined: int = 0,
     emit: Emit = silent,
 ) -> Imported:
     """Read all labels, then append them as imported revisions whose origin is `source`; the caller holds the lock.
 
     An image of which a label cannot be read keeps what it had: what is missing would teach that nothing is there. So
     do the samples in `proposed`, of which the labels are partly a model's. Tells `import.started` and `import.batch`.
-    Raises ConfigError for labels whose class the project does not have, with all their names.
+    `belonging` is what the file says of splits: what differs from the workspace's own is counted in a note, because a
+    split never moves. `joined` images came into the pool before, for this import. Raises ConfigError for labels whose
+    class the project does not have, with all their names.
     """
-    pool, read, listed = _Pool(ledger), _Read(renaming, proposed), list(found)
+    pool, read, listed = _Pool(ledger), _Read(renaming, proposed, belonging), list(found)
     emit("import.started", total=len(listed))
     for one in listed:
         if isinstance(one, LabelProblem):
@@ -129,7 +113,8 @@ def import_labels(
     unlabelled = sum(isinstance(one, Found) and one.labels is None for one in listed)
     read.notes += [f"images without labels: {unlabelled}"] if unlabelled else []
     read.notes += _unused(renaming, read.labels)
-    _check_classes(read.labels, classes, renaming)
+    read.notes += [_elsewhere(read.elsewhere)] if read.elsewhere else []
+    _check_classes(read.labels, classes, renaming, joined)
     twice = {sample_id for sample_id, count in read.uses.items() if count > 1}
     read.problems += [f"{pool.name(key)}: there are labels for it more than once" for key in sorted(twice)]
     origin = Origin(OriginKind.IMPORTED, source)
@@ -140,7 +125,7 @@ def import_labels(
     ]
     fresh = ledger.annotations.append_all(said)
     count = sum(len(one.instances) for one in fresh)
-    return Imported(len(fresh), count, len(said) - len(fresh), tuple(read.problems), tuple(read.notes))
+    return Imported(joined, len(fresh), count, len(said) - len(fresh), tuple(read.problems), tuple(read.notes))
 
 
 @dataclass
@@ -149,6 +134,8 @@ class _Read:
 
     renaming: Renaming
     proposed: Collection[str]
+    belonging: Belonging | None
+    elsewhere: int = 0
     instances: dict[str, tuple[Instance, ...]] = field(default_factory=dict)
     uses: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
@@ -160,6 +147,8 @@ class _Read:
         if isinstance(sample, str):
             self.problems.append(f"{name}: {sample}")
             return
+        said = self.belonging.said(sample.id, found.image).split if self.belonging is not None else found.split
+        self.elsewhere += said not in (None, sample.split)
         if sample.id in self.proposed:
             self.problems.append(f"{name}: some of its objects are a model's proposals, and no labels")
             return
@@ -183,14 +172,21 @@ def _renamed(instances: Sequence[Instance], renaming: Renaming) -> tuple[Instanc
     )
 
 
-def _check_classes(labels: Iterable[str], classes: Sequence[str], renaming: Renaming) -> None:
+def _elsewhere(count: int) -> str:
+    images = "1 image is" if count == 1 else f"{count} images are"
+    return f"{images} in another split here than the file says: a split never moves"
+
+
+def _check_classes(labels: Iterable[str], classes: Sequence[str], renaming: Renaming, joined: int) -> None:
     wanted = {renaming.names.get(label, label) for label in labels if label not in renaming.ignore}
     foreign = sorted(wanted - set(classes))
     if foreign:
+        nothing = (
+            f"no labels were imported, but images joined the pool ({joined})" if joined else "nothing was imported"
+        )
         raise ConfigError(
             f"the labels {', '.join(map(repr, foreign))} are not among project.classes ({', '.join(classes)}): say "
-            "what they are called here with `--rename OLD=NEW`, or leave them out with `--ignore NAME`; nothing was "
-            "imported",
+            f"what they are called here with `--rename OLD=NEW`, or leave them out with `--ignore NAME`; {nothing}",
             key="--rename",
         )
 

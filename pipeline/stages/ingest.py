@@ -36,9 +36,11 @@ from pipeline.ports import Executor
 from pipeline.scenes import DEMO, SceneSpec, scene_at
 from pipeline.store.atomic import atomic_write
 
-__all__ = ["SourceSettings", "SplitSettings", "ingest"]
+__all__ = ["Given", "SourceSettings", "SplitSettings", "ingest"]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Given = Callable[[str, Path], tuple[Split | None, str]]
+"""By sample id and file: the split that an image must have, None for any, and the group, "" for the source's."""
 
 _REASONS_TOLD = 5
 _SCENE = "scene-"
@@ -135,6 +137,7 @@ def ingest(
     looks: Callable[[], Mapping[str, Likeness]],
     recall: Callable[[Path, Stamp], Frame | None] = lambda *_: None,
     remember: Callable[[Path, Stamp, Frame], None] = lambda *_: None,
+    given: Given = lambda *_: (None, ""),
     emit: Emit = silent,
 ) -> Iterator[IngestedSample | Quarantined | SetAside]:
     """Every file that is new or has changed, in a fixed order, as a sample or as a quarantine row, or as both.
@@ -150,13 +153,14 @@ def ingest(
     split. `pool` are the samples that have theirs, by id, all that `known` names among them; `looks` (sample id ->
     likeness) is asked only if there is anything new. What is tied to different splits is set aside, before any
     sample comes. What was read is told to `remember`, and not decoded again if `recall` knows it: a call that was
-    interrupted before the first sample came has not read in vain.
+    interrupted before the first sample came has not read in vain. `given` (sample id, file -> split, group) is what
+    others say of an image: where they do, it goes before the word of the source.
 
     Raises ConfigError for a source that does not exist, BadFormat for a dataset that is broken as a whole.
     """
     for number, source in enumerate(sources):
         _check(source, number, classes)
-    shared = _Shared(splits, tuple(classes), known, quarantined, pool, recall, remember)
+    shared = _Shared(splits, tuple(classes), known, quarantined, pool, recall, remember, given)
     intakes = [
         _Intake(source, shared, scenes_folder.resolve())
         for source in sorted(sources, key=lambda one: one.kind == "images")
@@ -224,6 +228,7 @@ class _Shared:
     pool: Mapping[str, Sample]
     recall: Callable[[Path, Stamp], Frame | None]
     remember: Callable[[Path, Stamp, Frame], None]
+    given: Given
     seen: dict[str, _Taken] = field(default_factory=dict)
 
     def has(self, sample_id: str) -> bool:
@@ -339,9 +344,9 @@ class _Intake:
             frame = Frame(read.sample_id, read.size_hw, path, read.likeness)
             self.shared.remember(item.image, item.stamp, frame)
         labels = read.labels.instances if read.labels is not None and read.labels.complete else None
-        return _Taken(
-            read.sample_id, path, read.size_hw, item.image, stamp, item.split, item.key, labels, read.likeness
-        )
+        split, group = self.shared.given(read.sample_id, item.image)
+        split, group = split or item.split, group or item.key
+        return _Taken(read.sample_id, path, read.size_hw, item.image, stamp, split, group, labels, read.likeness)
 
     def _sample(self, one: _Taken, where: Place) -> IngestedSample:
         sample = Sample(one.id, one.path, one.size_hw, where.split, where.group)

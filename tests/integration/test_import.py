@@ -108,6 +108,56 @@ def test_a_published_dataset_comes_in_whole(tmp_path: Path) -> None:
     assert "no dataset version yet" in pipeline(*export).stderr
 
 
+# --- splits and groups ----------------------------------------------------------------------------------------
+
+
+def places(workspace: Path) -> dict[str, tuple[str, str]]:
+    _, opened, _ = open_house(TINY, workspace=workspace, create=False)
+    return {sample.id: (sample.split, sample.group) for sample in opened.ledger.samples.all()}
+
+
+@pytest.mark.parametrize("more", [(), ("--rename", "ring=star")])
+@pytest.mark.parametrize("kind", FORMATS)
+def test_splits_and_groups_come_along_into_a_new_workspace(
+    kind: str, more: tuple[str, ...], finished: Path, tmp_path: Path
+) -> None:
+    export(finished, kind, tmp_path / "out")
+    images = finished / "scenes" if kind == "table" else tmp_path / "out/images"
+    new, salt = tmp_path / "new", ("--set", "ingest.split.salt=another")
+    told = import_(new, tmp_path / "out", kind, "--images", images, *salt, *more)
+    assert told["problems"] == []
+    assert not any("another split" in note for note in told["notes"])
+    named, here = places(finished), places(new)
+    assert told["joined"] == len(here)
+    moved = {key for key in here if here[key] != named[key]}
+    exported = {path.stem for path in (tmp_path / "out").rglob("*.png")} or {key[:16] for key in here}
+    assert not {key[:16] for key in moved} & exported, "only what is in no version goes by its hash"
+    assert {split for split, _ in here.values()} == {"train", "val"}
+
+
+def test_a_video_stays_together(finished: Path, tmp_path: Path) -> None:
+    """Its name comes from the manifest, and images that are there already keep their split, with a note."""
+    export(finished, "coco", tmp_path / "out")
+    manifest = tmp_path / "out/manifest.jsonl"
+    header, *lines = manifest.read_text().splitlines()
+    rows = [json.loads(line) | {"group": "clip", "split": "val"} for line in lines]
+    manifest.write_text("\n".join([header, *(json.dumps(row, separators=(",", ":")) for row in rows)]))
+    for path in (tmp_path / "out/annotations").glob("*.json"):
+        content = json.loads(path.read_text())
+        for image in content["images"]:
+            image["split"] = "val"
+        path.write_text(json.dumps(content))
+    images = ("--images", tmp_path / "out/images")
+    told = import_(tmp_path / "new", tmp_path / "out", "coco", *images)
+    assert set(places(tmp_path / "new").values()) == {("val", "clip")}
+    before = places(finished)
+    count = sum(before[row["sample"]][0] != "val" for row in rows)
+    known = import_(finished, tmp_path / "out", "coco", *images)
+    assert (told["joined"], known["joined"]) == (len(rows), 0)
+    assert f"{count} images are in another split here than the file says: a split never moves" in known["notes"]
+    assert places(finished) == before
+
+
 # --- labels of which nobody has heard -------------------------------------------------------------------------
 
 
@@ -223,6 +273,10 @@ def test_new_images_join_the_pool_first(project: Path, tmp_path: Path) -> None:
     (tmp_path / "more/broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     path = coco(tmp_path / "l", "new.png", "broken.png")
     assert told(project, path)["images"] == 0
+    place = ("--workspace", project.parent / "ws", "--format", "coco", "--images", tmp_path / "more")
+    refused = pipeline("import", project, path, *place, "--rename", "cat=cow")
+    assert refused.exit_code == 2
+    assert "no labels were imported, but images joined the pool (1)" in refused.stderr
     found = told(project, path, "--images", tmp_path / "more")
     assert found["images"] == 1
     assert found["problems"] == [

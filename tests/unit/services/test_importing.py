@@ -12,9 +12,9 @@ import pytest
 from pipeline.domain.geometry import Box, SizeHW
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Annotation
-from pipeline.errors import BadFormat, ConfigError
+from pipeline.errors import ConfigError
 from pipeline.formats.labels import Found, LabelProblem, Labels, imported
-from pipeline.services.importing import Imported, Renaming, import_labels, proposed_beside
+from pipeline.services.importing import Imported, Renaming, import_labels
 from pipeline.store.ledger import Ledger
 from tests.fakes.store import NOON, ingested, sample_id
 
@@ -112,13 +112,16 @@ def test_a_replaced_file_takes_no_labels(ledger: Ledger, tmp_path: Path) -> None
     assert said(ledger) == []
 
 
-def test_what_a_manifest_says_of_proposals(tmp_path: Path) -> None:
-    (tmp_path / "annotations").mkdir()
-    lines = ['{"format":1}', '{"sample":"a","instances":[{"state":"proposed"}]}', '{"sample":"b"}']
-    (tmp_path / "manifest.jsonl").write_text("\n".join(lines))
-    for path in (tmp_path, tmp_path / "x.json", tmp_path / "annotations" / "x.json"):
-        assert proposed_beside(path) == {"a"}
-    assert proposed_beside(tmp_path / "annotations" / "deeper" / "x.json") == frozenset()
-    (tmp_path / "manifest.jsonl").write_text('{"state":"proposed"')
-    with pytest.raises(BadFormat, match="line 1: not a manifest row"):
-        proposed_beside(tmp_path)
+def test_images_of_another_split_are_counted_and_stay(ledger: Ledger) -> None:
+    moved = [replace(by_id(number), split=split) for number, split in enumerate(("val", "test", "train"))]
+    told = take(ledger, *moved)
+    assert told.images == 3
+    assert told.notes == ("2 images are in another split here than the file says: a split never moves",)
+    assert {sample.split for sample in ledger.samples.all()} == {"train"}
+
+
+def test_a_refusal_does_not_hide_that_images_joined(ledger: Ledger) -> None:
+    with pytest.raises(ConfigError, match=r"no labels were imported, but images joined the pool \(3\)"):
+        import_labels(
+            [by_id(0, Said(("pig",)))], ledger, ["cat"], source="x", renaming=Renaming(), at=NOON, joined=3
+        )

@@ -1,0 +1,105 @@
+"""Where images belong that come in with labels: the splits and groups that files say of them.
+
+The label file itself may say a split, and a table a group; `manifest.jsonl`, which exports put beside it, says both.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.domain.records import Sample, Split
+from pipeline.errors import BadFormat
+from pipeline.formats.labels import SPLIT_NAMES, Found, LabelProblem
+
+__all__ = ["Belonging", "Beside", "Place", "read_beside"]
+
+_PROPOSED = b'"state":"proposed"'
+"""As a line of manifest.jsonl has it; in a name, the quotation marks would be escaped."""
+_ID = re.compile(r"[0-9a-f]{16,64}")
+_START = 16
+
+
+class Place(NamedTuple):
+    """A split, if one is said, and a group, "" if none is."""
+
+    split: Split | None = None
+    group: str = ""
+
+
+class Beside(NamedTuple):
+    """What a `manifest.jsonl` says of samples, by id: where they belong, and which have a model's proposals."""
+
+    places: Mapping[str, Place]
+    proposed: frozenset[str]
+
+
+def read_beside(path: Path) -> Beside:
+    """Of the manifest that an export put beside the labels at `path`; of no samples where there is none.
+
+    A format may not tell who made a mask: labels of samples with proposals are no person's word. Lines that are no
+    manifest's say nothing, because others use the name too. Raises BadFormat for one with proposals that is damaged.
+    """
+    folder = path if path.is_dir() else path.parent
+    manifest = (folder.parent if folder.name == "annotations" else folder) / "manifest.jsonl"
+    places: dict[str, Place] = {}
+    proposed: set[str] = set()
+    for number, line in enumerate(manifest.read_bytes().splitlines() if manifest.is_file() else (), start=1):
+        try:
+            row = json.loads(line)
+            sample = str(row["sample"])
+        except (ValueError, KeyError, TypeError, RecursionError) as exc:
+            if _PROPOSED in line:
+                raise BadFormat(f"not a manifest row: {exc}", path=manifest, line=number) from exc
+            continue
+        places[sample] = Place(SPLIT_NAMES.get(str(row.get("split"))), str(row.get("group") or ""))
+        if _PROPOSED in line:
+            proposed.add(sample)
+    return Beside(places, frozenset(proposed))
+
+
+class Belonging:
+    """The places of the images that `found` names, with those that a manifest says of samples, beside a pool."""
+
+    def __init__(
+        self, found: Iterable[Found | LabelProblem], said: Mapping[str, Place], pool: Iterable[Sample]
+    ) -> None:
+        self._beside = {sample[:_START]: place for sample, place in said.items()}
+        self._by_key: dict[str, set[Place]] = defaultdict(set)
+        self._by_name: dict[str, list[tuple[Path, Place]]] = defaultdict(list)
+        self._standing: dict[str, set[Split]] = defaultdict(set)
+        for sample in pool:
+            self._standing[sample.group].add(sample.split)
+        for one in found:
+            if isinstance(one, Found) and "\0" not in str(one.image):
+                place = Place(one.split, one.group)
+                self._by_name[one.image.name].append((one.image, place))
+                for key in (str(one.image.resolve()), *_starts(one.image)):
+                    self._by_key[key].add(place)
+
+    def said(self, sample_id: str, image: Path) -> Place:
+        """What is said of the sample whose file is `image`: by the label file, or else by the manifest."""
+        keys = [str(image.resolve()), sample_id[:_START], *_starts(image)]
+        found = next((self._by_key[key] for key in keys if key in self._by_key), None) or self._named(image)
+        beside = next((self._beside[key] for key in keys if key in self._beside), Place())
+        (place,) = found if len(found) == 1 else (Place(),)
+        return Place(place.split or beside.split, place.group or beside.group)
+
+    def of_new(self, sample_id: str, image: Path) -> Place:
+        """The place of an image that is new. What is of a group that the pool has goes where that is, or it leaks."""
+        place = self.said(sample_id, image)
+        standing = self._standing.get(place.group)
+        return place if standing is None or place.split in standing else Place(None, place.group)
+
+    def _named(self, image: Path) -> set[Place]:
+        """By name alone: of files that are not there, or that may be the same."""
+        rows = self._by_name.get(image.name, [])
+        return {place for path, place in rows if not path.is_file() or path.stat().st_size == image.stat().st_size}
+
+
+def _starts(image: Path) -> list[str]:
+    return [image.stem[:_START]] if _ID.fullmatch(image.stem) else []
