@@ -27,7 +27,7 @@ from pipeline.stages.export import export_yolo, tree_hash
 from pipeline.store.atomic import atomic_folder
 from pipeline.store.workspace import Workspace
 
-__all__ = ["folder_of", "image_paths", "publish"]
+__all__ = ["code_name", "folder_of", "image_paths", "publish"]
 
 _UNKNOWN = ("", (-1, -1))
 """What no file's stamp is: the file is read."""
@@ -48,9 +48,13 @@ def publish(
     version = DatasetVersion(blob, _parent_of(blob, parent), counts_of(entries))
     folder = _folder(workspace, version, lambda: (classes, entries), emit)
     settings = fingerprint("config", config.model_dump(mode="json", exclude={"workspace"}))
-    code = f"maskloop {installed('maskloop')}, manifest {MANIFEST_FORMAT}"
-    workspace.ledger.versions.add(version, number, config=settings, code=code)
+    workspace.ledger.versions.add(version, number, config=settings, code=code_name())
     return version, tree_hash(folder)
+
+
+def code_name() -> str:
+    """The name of the code that makes versions, as the ledger keeps it."""
+    return f"maskloop {installed('maskloop')}, manifest {MANIFEST_FORMAT}"
 
 
 def image_paths(workspace: Workspace, *, by_content: bool = False) -> Callable[[str], Path]:

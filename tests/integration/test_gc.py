@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from pathlib import Path
+
+import pytest
 
 from pipeline.stages.export import tree_hash
 from pipeline.wiring import open_house
@@ -68,6 +71,55 @@ def test_a_run_goes_on_as_if_nothing_had_been_freed(run_once: Path, tmp_path: Pa
     for what in ("SELECT round, id FROM versions", "SELECT id, sha256 FROM models", "SELECT * FROM rounds"):
         assert query(root, what) == query(run_once, what)
     assert pipeline("verify", TINY, *place).exit_code == 0
+
+
+def test_a_folder_that_would_not_be_made_again_as_it_was_stays(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an upgrade that writes labels in another way."""
+    first, last = (finished / "datasets" / version[:16] for version in _versions(finished))
+    before = tree_hash(first)
+    gc = ("gc", TINY, "--workspace", finished, "--keep", "1")
+    monkeypatch.setattr("pipeline.stages.export.label_rows", lambda *_: "0 0.5 0.5 0.25 0.25\n")
+    for arguments in ((*gc, "--dry-run"), gc):
+        told = json_of(pipeline(*arguments, "--json"))
+        assert told["kept"] == [{"path": str(first), "reason": "it would not be made again as it was"}]
+        assert {row["kind"] for row in told["freed"]} <= {"training"}
+    assert "nothing to free\n" in pipeline(*gc).stdout
+    _written_by("maskloop 0.0.9, manifest 1", finished)
+    assert (
+        f"{first}: it would not be made again as it was: it was made by other code (maskloop 0.0.9, manifest 1)"
+        in (pipeline(*gc).stdout)
+    )
+    assert tree_hash(first) == before
+    monkeypatch.undo()
+    assert [row["path"] for row in json_of(pipeline(*gc, "--json"))["freed"]] == [str(first)]
+    assert last.is_dir()
+
+
+def test_a_folder_that_only_other_code_makes_is_no_damage(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pipeline("gc", TINY, "--workspace", finished, "--keep", "1").exit_code == 0
+    first = finished / "datasets" / _versions(finished)[0][:16]
+    monkeypatch.setattr("pipeline.stages.export.label_rows", lambda *_: "0 0.5 0.5 0.25 0.25\n")
+    verify = ("verify", TINY, "--workspace", finished)
+    assert f"damaged {first}: it was dropped" in pipeline(*verify).stdout, "the same code must make the same"
+    _written_by("maskloop 0.0.9, manifest 1", finished)
+    result = pipeline(*verify)
+    assert result.exit_code == 0
+    assert (
+        f"unproven {first}: it was dropped; it was made by other code (maskloop 0.0.9, manifest 1)"
+        in result.stdout
+    )
+    assert result.stdout.endswith("nothing is damaged\n")
+    told = json_of(pipeline(*verify, "--json"))
+    assert told["damaged"] == []
+    assert [row["path"] for row in told["unproven"]] == [str(first)]
+
+
+def _written_by(code: str, root: Path) -> None:
+    with sqlite3.connect(root / "ledger.sqlite") as connection:
+        connection.execute("UPDATE versions SET code = ?", (code,))
+    connection.close()
 
 
 def test_beside_another_writer_nothing_is_freed(finished: Path) -> None:

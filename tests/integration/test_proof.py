@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.services.proof import damages
+from pipeline.stages.export import export_yolo
 from pipeline.wiring import open_house
 from tests.integration.commands import TINY, pipeline
 
@@ -74,6 +77,26 @@ def test_what_may_be_removed(finished: Path) -> None:
             (finished / name).unlink(missing_ok=True)
     assert found(finished) == set()
     assert "nothing to do" in pipeline("run", TINY, "--workspace", finished).stdout
+
+
+def test_a_workspace_that_cannot_be_written_is_proved_elsewhere(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pipeline("gc", TINY, "--workspace", finished, "--keep", "1").exit_code == 0
+    made: list[str] = []
+
+    def refusing(name: str) -> object:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    def exported(*arguments: Any) -> None:
+        made.append(str(arguments[3]))
+        export_yolo(*arguments)
+
+    monkeypatch.setattr("pipeline.store.workspace.Workspace.work", lambda _, name: refusing(name))
+    monkeypatch.setattr("pipeline.services.proof.export_yolo", exported)
+    assert found(finished) == set()
+    assert made
+    assert not any(Path(name).is_relative_to(finished) or Path(name).exists() for name in made)
 
 
 DAMAGE = {
