@@ -75,7 +75,7 @@ def test_what_reviewers_said_is_told_as_theirs(finished: Path) -> None:
     answered = sections(report(finished))
     assert "round 3" not in answered["people"], "nobody was asked anything in it yet"
     assert re.search(r'"reviewer">reviewer<(.*?)</tr>', answered["people"], re.DOTALL)
-    assert f"training until a reviewer says otherwise: {names[held]}." in answered["set-aside"]
+    assert f"training until a reviewer says otherwise: <span>{names[held]}</span>" in answered["set-aside"]
     result = pipeline("run", TINY, "--workspace", finished, "--set", "rounds=3")
     assert result.exit_code == 0, result.output
     asked = sections(report(finished))["asked"]

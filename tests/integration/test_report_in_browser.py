@@ -18,6 +18,7 @@ from playwright.sync_api import Page
 
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Origin, OriginKind
+from pipeline.ports import Verdict
 from pipeline.scenes import DEMO, make_scenes
 from tests.integration.commands import TINY, json_of, pipeline
 from tests.integration.label_studio.browser import CHROMIUM, browser_page
@@ -83,6 +84,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         said = answered(workspace)
         stranger = Origin(OriginKind.HUMAN, HOSTILE)
         workspace.ledger.annotations.append(replace(said, instances=(), origin=stranger, created_at=LATER))
+        other = next(key for key in workspace.ledger.tasks.of(1) if key != said.sample_id)
+        workspace.ledger.decisions.add(Verdict(other, "hold-out", HOSTILE, None, LATER), 2)
     assert pipeline("run", config, "--set", "rounds=3").exit_code == 0
     return Path(json_of(pipeline("report", config, "--json"))["report"])
 
@@ -172,5 +175,7 @@ def test_hostile_names_are_shown_as_they_are(told: tuple[Page, list[str]]) -> No
     assert HOSTILE in page.inner_text("#people dl.facts")
     assert HOSTILE in page.inner_text("#data table")
     assert HOSTILE in page.inner_text("#data dl.facts"), "whom others do not agree with"
+    assert HOSTILE in page.inner_text("#people table"), "a reviewer"
     assert FILE.format("torn") in page.inner_text("#set-aside")
+    assert FILE.partition("{}")[0] in page.inner_text("#set-aside .names"), "an image that a reviewer holds out"
     assert heard == []

@@ -44,6 +44,11 @@ def test_what_is_empty_says_why(page: str, reason: str) -> None:
     assert reason in page
 
 
+@pytest.mark.parametrize("heading", ["Decided by hand", "Asked again", "What reviewers decided", "Held out by"])
+def test_what_nobody_did_has_no_heading(page: str, heading: str) -> None:
+    assert heading not in page
+
+
 def test_the_page_needs_nothing_from_elsewhere(page: str) -> None:
     assert "<script" not in page
     assert "http://" not in page
