@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Table, create_engine, event, inspect, make_url, select
+from sqlalchemy import URL, Connection, Table, bindparam, create_engine, event, inspect, make_url, select
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 
 from pipeline.errors import LedgerCorrupt, LedgerError
 from pipeline.events import Emit, silent
 from pipeline.store import schema
 
-__all__ = ["FENCE", "Database", "chunks", "get_pointer", "insert_all", "put", "set_pointer"]
+__all__ = ["FENCE", "Database", "chunks", "get_pointer", "insert_all", "put", "row_digest", "set_pointer"]
 
 FENCE = "fence"
 BUSY_TIMEOUT_S = 30.0
@@ -102,6 +103,7 @@ class Database:
                     # So far a newer version has only added tables, and columns that may be empty.
                     _add_columns(connection)
                     schema.metadata.create_all(connection)
+                    _add_digests(connection)
                     set_pointer(connection, "schema", str(schema.SCHEMA_VERSION))
 
     def _is_current(self, connection: Connection) -> bool:
@@ -141,6 +143,26 @@ def _add_columns(connection: Connection) -> None:
                 connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")
 
 
+def _add_digests(connection: Connection) -> None:
+    """Give the rows of an older ledger their digests: what happens to them from now on is found out."""
+    for table, columns in schema.DIGESTED.items():
+        some = select(*columns).where(table.c.digest.is_(None)).limit(CHUNK)
+        key = table.c.sample_id
+        change = table.update().where(key == bindparam("key")).values(digest=bindparam("new"))
+        while rows := connection.execute(some).all():
+            connection.execute(change, [{"key": row.sample_id, "new": row_digest(*row)} for row in rows])
+
+
+def row_digest(*values: object) -> str:
+    """The SHA-256 of a row's values, text or bytes, each with its length."""
+    digest = hashlib.sha256()
+    for value in values:
+        # In a damaged row there may be anything.
+        data = value if isinstance(value, bytes) else str(value).encode()
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()
+
+
 def get_pointer(connection: Connection, name: str) -> str | None:
     """What a name points to, or None."""
     row = connection.execute(select(schema.pointers.c.value).where(schema.pointers.c.name == name)).first()
@@ -169,7 +191,10 @@ def put(connection: Connection, table: Table, key: dict[str, Any], values: dict[
 
 
 def insert_all(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert many new rows in one go; none is fine."""
+    """Insert many new rows in one go, with their digests where the table has them; none is fine."""
+    if table in schema.DIGESTED:
+        names = [column.name for column in schema.DIGESTED[table]]
+        rows = [{**row, "digest": row_digest(*(row[name] for name in names))} for row in rows]
     if rows:
         connection.execute(table.insert(), rows)
 

@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 
 __all__ = [
+    "DIGESTED",
     "SCHEMA_VERSION",
     "decisions",
     "evaluations",
@@ -48,9 +49,9 @@ __all__ = [
     "withdrawals",
 ]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """2: withdrawals. 3: decisions, requests, promotions, likenesses, retractions, and columns of
-versions, models, marks and withdrawals."""
+versions, models, marks and withdrawals. 4: digests of truths and likenesses."""
 
 metadata = MetaData()
 
@@ -77,6 +78,7 @@ truths = Table(
     metadata,
     Column("sample_id", ForeignKey("samples.id"), primary_key=True),
     Column("instances", Text, nullable=False),
+    Column("digest", String),
 )
 quarantine = Table(
     "quarantine",
@@ -256,8 +258,15 @@ likenesses = Table(
     Column("sample_id", ForeignKey("samples.id"), primary_key=True),
     Column("phash", String(16), nullable=False),
     Column("thumbnail", LargeBinary, nullable=False),
+    Column("digest", String),
 )
 """What an image looks like, coarsely: to find near-duplicates by."""
+
+DIGESTED = {
+    truths: (truths.c.sample_id, truths.c.instances),
+    likenesses: (likenesses.c.sample_id, likenesses.c.phash, likenesses.c.thumbnail),
+}
+"""Tables of which every row is kept with the digest of these columns."""
 
 for table in (revisions, instances, withdrawals, retractions, decisions, promotions):
     for act in ("UPDATE", "DELETE"):

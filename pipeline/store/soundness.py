@@ -14,7 +14,7 @@ from pipeline.domain.dataset import parse_instance
 from pipeline.domain.rounds import STAGES
 from pipeline.errors import PipelineError
 from pipeline.store import schema
-from pipeline.store.database import Database
+from pipeline.store.database import Database, row_digest
 
 __all__ = ["Soundness", "content_digest"]
 
@@ -63,6 +63,7 @@ class Soundness:
             self._of_structure,
             self._of_topics,
             self._of_columns,
+            self._of_digests,
             self._of_annotations,
             self._of_products,
         ):
@@ -99,6 +100,15 @@ class Soundness:
                 strange = select(column).where(column.not_in(values)).distinct().order_by(column)
                 for value in connection.execute(strange).scalars():
                     yield f"{column} is {value!r}, which is none of {', '.join(values)}"
+
+    def _of_digests(self) -> Iterator[str]:
+        """What simulations know of images, and what images look like, against the digests they were stored with."""
+        with self._db.read() as connection:
+            for table, columns in schema.DIGESTED.items():
+                rows = connection.execution_options(yield_per=1000).execute(select(table.c.digest, *columns))
+                for digest, *values in rows:
+                    if digest is None or row_digest(*values) != digest:
+                        yield f"the row of image {values[0]} in {table.name} is not what was written"
 
     def _of_annotations(self) -> Iterator[str]:
         """Every revision against the digest it was stored with, every object against its own columns."""

@@ -114,6 +114,12 @@ DAMAGE = {
     "a shard's name": "UPDATE shards SET name = name || 'x'",
     "a model's digest": "UPDATE models SET sha256 = replace(sha256, 'a', 'b')",
     "a task": "UPDATE tasks SET state = 'bsked'",
+    "a truth": "UPDATE truths SET instances = replace(instances, 'coin', 'coim')",
+    "a truth's mask": 'UPDATE truths SET instances = replace(instances, \'"counts": "\', \'"counts": "0\')',
+    "whose truth it is": "PRAGMA foreign_keys = OFF; UPDATE truths SET sample_id = 'f' || substr(sample_id, 2)",
+    "a truth's digest": "UPDATE truths SET digest = NULL",
+    "a perceptual hash": "UPDATE likenesses SET phash = replace(phash, 'a', 'b')",
+    "a thumbnail": "UPDATE likenesses SET thumbnail = CAST(x'00' || substr(thumbnail, 2) AS BLOB)",
     "a row without its image": "PRAGMA foreign_keys = OFF; DELETE FROM samples WHERE split = 'train'",
 }
 

@@ -10,11 +10,13 @@ import pytest
 
 from pipeline.domain.dataset import DatasetVersion
 from pipeline.domain.ingested import Quarantined
+from pipeline.domain.likeness import THUMBNAIL_BYTES, Likeness
 from pipeline.domain.metrics import ClassMetrics, Metrics
 from pipeline.domain.records import Origin, OriginKind, State
 from pipeline.domain.rounds import Budget, ModelRef, Round, Selection
 from pipeline.errors import LedgerCorrupt, LedgerError
 from pipeline.store.ledger import Ledger
+from pipeline.store.schema import SCHEMA_VERSION
 from tests.fakes.store import NOON, annotation, ingested, instance, sample, sample_id
 
 METRICS = Metrics(3, 4, 0.5, 0.25, None, None, {"cat": ClassMetrics(4, 0.5, 0.25, None, None)})
@@ -355,5 +357,26 @@ def test_a_ledger_of_the_first_version_gains_what_is_missing(tmp_path: Path, led
     opened = Ledger(tmp_path / "ledger.sqlite", root=tmp_path, now=lambda: NOON)
     assert opened.samples.count() == 1
     assert opened.annotations.annotated_ids() == set()
-    assert opened.pointers.get("schema") == "3"
+    assert opened.pointers.get("schema") == str(SCHEMA_VERSION)
     opened.close()
+
+
+def test_rows_of_an_older_ledger_get_their_digests(tmp_path: Path, ledger: Ledger) -> None:
+    like = Likeness(7, bytes(THUMBNAIL_BYTES))
+    numbers = range(1, 1_203)  # more than go into one statement
+    ledger.samples.add([replace(ingested(number, truth=(instance(),)), likeness=like) for number in numbers])
+    ledger.close()
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
+        digests = "SELECT sample_id, digest FROM truths UNION SELECT sample_id, digest FROM likenesses"
+        wanted = sorted(connection.execute(digests))
+        for table in ("truths", "likenesses"):
+            connection.execute(f"ALTER TABLE {table} DROP COLUMN digest")
+        connection.execute("UPDATE pointers SET value = '3' WHERE name = 'schema'")
+    connection.close()
+    opened = Ledger(tmp_path / "ledger.sqlite", root=tmp_path, now=lambda: NOON)
+    assert list(opened.problems()) == []
+    opened.close()
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
+        assert sorted(connection.execute(digests)) == wanted
+        assert len({digest for _, digest in wanted}) == 2 * len(numbers)
+    connection.close()
