@@ -51,7 +51,7 @@ def serving(database: str, log: Path, *, host: str, port: int, own: bool) -> Ite
             while started.poll() is None:
                 if own and not listens(database):
                     raise BackendUnavailable(
-                        f"its database at {database} has ended: start it again; what was tagged is kept",
+                        f"its database at {database} has ended; start the review again: what was tagged is kept",
                         backend=NAME,
                         operation="serve the App",
                     )

@@ -16,7 +16,7 @@ _STOP_S = 15.0
 
 _PLAIN = {
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP"),
-    *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "VIRTUAL_ENV"),
+    *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR"),
 }
 _PLAIN_BEGINNINGS = ("LC_", "XDG_", "PYTHON", "FIFTYONE_", "OMP_", "OPENBLAS_", "MKL_")
 """What a Python program needs to run here, and FiftyOne's own settings. Keys and passwords have too many names for a

@@ -171,7 +171,7 @@ class _FiftyOne:
     def show(self, ready: Callable[[str], None]) -> None:
         """Serve the App until Ctrl-C; `ready` is told its address once it answers.
 
-        Raises ConfigError for a port that is taken, and BackendUnavailable when the App ends by itself.
+        Raises ConfigError for a port that is taken, and BackendUnavailable when the App or our database ends by itself.
         """
         settings = self._settings
         if not is_loopback(settings.host):

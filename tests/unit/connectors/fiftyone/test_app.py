@@ -64,7 +64,7 @@ def test_whoever_waits_is_told_that_the_database_has_ended(tmp_path: Path) -> No
         address = f"mongodb://127.0.0.1:{database.getsockname()[1]}"
         with serving(address, tmp_path / "log", host="127.0.0.1", port=free_port(), own=True) as app:
             database.close()
-            with pytest.raises(BackendUnavailable, match="has ended: start it again"):
+            with pytest.raises(BackendUnavailable, match="has ended; start the review again"):
                 app.wait()
 
 
