@@ -131,9 +131,3 @@ def _by_machines(row: ReviewRow, now: datetime) -> Iterator[Annotation]:
         made = row.machine[0].origin
         origin = Origin(OriginKind.MODEL, made.name)
         yield Annotation(row.sample.id, 0, row.machine, origin, made.round or 0, now, size_hw=row.sample.size_hw)
-
-
-def _about(verdict: Verdict) -> tuple[str, str]:
-    """What a verdict speaks of, and in which respect: a newer one in the same respect takes its place."""
-    respect = verdict.decision if verdict.decision in {FIX, HOLD_OUT} else "judgement"
-    return verdict.instance_id or "", respect

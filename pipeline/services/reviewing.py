@@ -87,7 +87,7 @@ class Desk:
         """
         subject = subject_of(self._workspace, round_=round_, version=version)
         if not discard:
-            self._refuse_to_lose()
+            self._refuse_to_lose(subject.name)
         reviewer, opened = self._build(subject.name), self._workspace.now()
         count = 0
 
@@ -119,18 +119,18 @@ class Desk:
         with self._workspace.write_lock():
             return take(self._config, self._workspace, verdicts, shown, since=sitting.at)
 
-    def _refuse_to_lose(self) -> None:
-        """Of the review that was opened last: the others' verdicts stay with theirs."""
-        sitting = self._sitting()
-        if sitting is None:
-            return
-        left = fresh(self._config, self._workspace, *self._said(sitting), since=sitting.at)
-        if left:
-            raise ConfigError(
-                f"{len(left)} verdicts of the last review were not taken back yet: `--pull` does that, `--discard` "
-                "throws them away",
-                key="review",
-            )
+    def _refuse_to_lose(self, name: str) -> None:
+        """A reviewer keeps one table for all, or one for each subject: what was decided last, and what last of this
+        one."""
+        for sitting in {one for one in (self._sitting(), self._sitting(name)) if one is not None}:
+            left = fresh(self._config, self._workspace, *self._said(sitting), since=sitting.at)
+            if left:
+                what = f"of {sitting.subject.name} " if sitting.subject.name else ""
+                raise ConfigError(
+                    f"{len(left)} verdicts {what}were not taken back yet: `--pull` does that, `--discard` throws them "
+                    "away",
+                    key="review",
+                )
 
     def _said(self, sitting: _Sitting) -> tuple[list[Verdict], dict[str, ReviewRow]]:
         """The verdicts, and what was shown of the samples that they speak of."""

@@ -136,7 +136,7 @@ def test_verdicts_that_were_not_taken_back_are_not_lost(begun: Path) -> None:
     decide(begun, {name: "accept"})
     refused = pipeline("review", TINY, "--workspace", begun)
     assert refused.exit_code == 2
-    assert "1 verdicts of the last review were not taken back yet" in refused.stderr
+    assert "1 verdicts were not taken back yet" in refused.stderr
     assert "--discard" in refused.stderr
     assert verdict_of(begun, name) == "accept"
     review(begun, "--discard")
