@@ -16,6 +16,7 @@ from pipeline.formats.losses import LOSSES
 if TYPE_CHECKING:
     from pipeline.config import Config
     from pipeline.events import Emit
+    from pipeline.formats.coco import Crowd
     from pipeline.services.belonging import Belonging
     from pipeline.services.importing import Imported, Renaming
     from pipeline.store.workspace import Workspace
@@ -38,6 +39,12 @@ _LISTED = 20
 )
 @click.option("--rename", multiple=True, metavar="OLD=NEW", help="What a label is called here; may be repeated.")
 @click.option("--ignore", multiple=True, metavar="NAME", help="Leave out objects of this label; may be repeated.")
+@click.option(
+    "--crowd",
+    type=click.Choice(["refuse", "objects"]),
+    help="Of a COCO file, what to do with crowd regions (iscrowd): leave their image out [default], or take each as "
+    "an object, as CVAT means its masks.",
+)
 @json_option
 def import_(
     config: Path,
@@ -48,6 +55,7 @@ def import_(
     images: Path | None,
     rename: tuple[str, ...],
     ignore: tuple[str, ...],
+    crowd: Crowd | None,
     json_: bool,
 ) -> None:
     """Read the labels in PATH, a file or folder as `pipeline export` writes it, for images of CONFIG's workspace.
@@ -62,12 +70,14 @@ def import_(
     from pipeline.events import broadcast
     from pipeline.wiring import open_house
 
+    if crowd is not None and format_ != "coco":
+        raise click.UsageError(f"--crowd is about COCO files, and not about --format {format_}")
     renaming = _renaming(rename, ignore)
     with Progress(sys.stderr) as progress:
         emit = broadcast(progress)
         settings, opened, house = open_house(config, overrides, workspace=workspace, emit=emit)
         with opened.write_lock():
-            found = _imported(settings, opened, house, path, format_, images, renaming, emit)
+            found = _imported(settings, opened, house, path, format_, images, renaming, crowd or "refuse", emit)
     if json_:
         click.echo(as_json({"path": str(path), "format": format_, **vars(found)}))
     else:
@@ -84,6 +94,7 @@ def _imported(
     format_: str,
     images: Path | None,
     renaming: Renaming,
+    crowd: Crowd,
     emit: Emit,
 ) -> Imported:
     from pipeline.services.belonging import Belonging, read_beside
@@ -93,7 +104,8 @@ def _imported(
     classes, ledger = settings.project.classes, opened.ledger
     below = images.absolute() if images is not None else None
     beside = read_beside(path)
-    found = list(find_labels(format_, path.absolute(), below, classes, label_studio_files().read_tasks))
+    read_tasks = label_studio_files().read_tasks
+    found = list(find_labels(format_, path.absolute(), below, classes, read_tasks, crowd=crowd))
     belonging = Belonging(found, beside.places, ledger.samples.all())
     before = ledger.samples.count()
     _take_in(settings, opened, house, below, belonging, emit)

@@ -1,7 +1,8 @@
 """COCO instance annotations (https://cocodataset.org/#format-data): polygons, run lengths, or boxes only.
 
 An image entry may carry `split`. An image without annotations has been looked at: there is nothing in it.
-Crowd regions stand for several objects and cannot become one: an image that has some is not fully labelled.
+Crowd regions stand for several objects: an image that has some is not fully labelled. But there are tools that mark
+so whatever has run lengths (CVAT does, with masks of the brush): then each is an object.
 """
 
 from __future__ import annotations
@@ -9,21 +10,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, Literal
 
 from pipeline.domain.geometry import Box, SizeHW
 from pipeline.domain.mask import Mask
-from pipeline.domain.records import Instance
+from pipeline.domain.records import Instance, Split
 from pipeline.domain.segmentation import is_number, segmentation_mask
 from pipeline.errors import DataError
-from pipeline.formats.coco_index import CocoIndex, index_coco
-from pipeline.formats.labels import Found, LabelledImage, LabelProblem, Labels, imported, told_apart
+from pipeline.formats.coco_index import CocoIndex, index_coco, whole
+from pipeline.formats.labels import Found, LabelledImage, LabelProblem, Labels, exists, imported, told_apart
 from pipeline.formats.seams import one_ring
 
-__all__ = ["CocoLabels", "Segmentation", "coco_bytes", "find_coco"]
+__all__ = ["CocoLabels", "Crowd", "Segmentation", "coco_bytes", "find_coco"]
 
 Segmentation = Literal["rle", "polygons"]
+Crowd = Literal["refuse", "objects"]
+"""What becomes of annotations with `iscrowd`."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class CocoLabels:
     size_hw: SizeHW | None
     ignore: frozenset[str] = frozenset()
     problems: tuple[LabelProblem, ...] = ()
+    crowd: Crowd = "refuse"
 
     def read(self, size_hw: SizeHW, key: str) -> Labels:
         """Instances in the frame of `size_hw`; if the file speaks of another size, none and a problem."""
@@ -48,6 +52,7 @@ class CocoLabels:
             try:
                 label = _label(row, self.categories)
                 if label not in self.ignore:
+                    _check_crowd(row, self.crowd)
                     box, mask = _shape(row, size_hw)
                     instances.append(imported(label, box, mask, key=key, source=self.path))
             except DataError as exc:
@@ -55,20 +60,31 @@ class CocoLabels:
         return Labels(told_apart(instances, key=key, source=self.path), tuple(problems))
 
 
-def find_coco(path: Path, images: Path, *, ignore: frozenset[str] = frozenset()) -> Iterator[Found | LabelProblem]:
+def find_coco(
+    path: Path,
+    images: Path,
+    *,
+    ignore: frozenset[str] = frozenset(),
+    crowd: Crowd = "refuse",
+    split: Split | None = None,
+    part: str = "",
+) -> Iterator[Found | LabelProblem]:
     """The images of the annotation file `path`, which lie under the folder `images`, in the file's order.
 
-    Names in `ignore` are categories that nobody asks for. Raises BadFormat if the file as a whole is broken.
+    Names in `ignore` are categories that nobody asks for. `split` is that of images of which the file says none; those
+    that lie in the sub-folder `part` may be named without it.
+    Raises BadFormat if the file as a whole is broken.
     """
     index: CocoIndex = index_coco(path)
     yield from index.problems
     for entry in index.images:
-        name = Path(entry.file_name)
-        if name.is_absolute() or ".." in name.parts:
+        name = _below(entry.file_name, images)
+        if name is None:
             yield LabelProblem(path, None, f"{entry.file_name!r} lies outside the folder of images")
             continue
-        labels = CocoLabels(path, entry.rows, index.categories, entry.size_hw, ignore, entry.problems)
-        yield Found(images / name, entry.split, labels)
+        labels = CocoLabels(path, entry.rows, index.categories, entry.size_hw, ignore, entry.problems, crowd)
+        inside = images / part / name
+        yield Found(inside if part and exists(inside) else images / name, entry.split or split, labels)
 
 
 def coco_bytes(
@@ -112,6 +128,19 @@ def _row(instance: Instance, segmentation: Segmentation) -> dict[str, Any]:
     }
 
 
+def _below(name: str, images: Path) -> Path | None:
+    """The file's path under the folder: of a path that only another machine has, the last part; None if it leads out.
+
+    A backslash parts folders where no file has it in its name.
+    """
+    path = Path(name)
+    if "\\" in name and not exists(images / path):
+        windows = PureWindowsPath(name)
+        path = Path(windows.name if windows.anchor else windows.as_posix())
+    path = Path(path.name) if path.is_absolute() else path
+    return None if ".." in path.parts or not path.name else path
+
+
 def _rings(mask: Mask) -> list[list[float]]:
     """Polygons `x1, y1, x2, …` that fill to the mask; two decimals are far finer than what filling sees."""
     rings = mask.polygons()
@@ -121,12 +150,18 @@ def _rings(mask: Mask) -> list[list[float]]:
 
 
 def _label(row: Mapping[str, Any], categories: Mapping[int, str]) -> str:
-    if row.get("iscrowd"):
-        raise DataError("a crowd region stands for several objects and cannot become one")
-    number = row.get("category_id")
-    if not isinstance(number, int) or number not in categories:
-        raise DataError(f"unknown category id {number!r:.80}")
+    number = whole(row.get("category_id"))
+    if number is None or number not in categories:
+        raise DataError(f"unknown category id {row.get('category_id')!r:.80}")
     return categories[number]
+
+
+def _check_crowd(row: Mapping[str, Any], crowd: Crowd) -> None:
+    if row.get("iscrowd") and crowd == "refuse":
+        raise DataError(
+            "a crowd region (iscrowd) stands for several objects; where each is one, as in CVAT's files, say so: "
+            "`--crowd objects` of an import, `crowd: objects` of a source"
+        )
 
 
 def _shape(row: Mapping[str, Any], size_hw: SizeHW) -> tuple[Box | None, Mask | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from pipeline.domain.records import Split
 from pipeline.errors import BadFormat
 from pipeline.formats.labels import SPLIT_NAMES, LabelProblem, read_text
 
-__all__ = ["CocoImage", "CocoIndex", "index_coco"]
+__all__ = ["CocoImage", "CocoIndex", "index_coco", "whole"]
+
+_DIGITS = 19
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ def index_coco(path: Path) -> CocoIndex:
     """Raises BadFormat if the file is not JSON of COCO's outer shape."""
     content = _content(path)
     categories = _categories(content, path)
+    _check_names(categories, content["annotations"], path)
     problems: list[LabelProblem] = []
     rows = _rows_by_image(content, path, problems)
     entries = [entry for entry in content["images"] if _is_entry(entry, path, problems)]
@@ -71,12 +74,24 @@ def _content(path: Path) -> Mapping[str, Any]:
 def _categories(content: Mapping[str, Any], path: Path) -> Mapping[int, str]:
     categories: dict[int, str] = {}
     for entry in content["categories"]:
-        if not isinstance(entry, dict) or not _is_id(entry.get("id")) or not isinstance(entry.get("name"), str):
+        number = whole(entry.get("id")) if isinstance(entry, dict) else None
+        if number is None or not isinstance(entry.get("name"), str):
             raise BadFormat(f"a category needs a whole number 'id' and a 'name': {entry!r:.120}", path=path)
-        if entry["id"] in categories or entry["name"] in categories.values():
-            raise BadFormat(f"category {entry['id']} {entry['name']!r} is there twice", path=path)
-        categories[entry["id"]] = entry["name"]
+        if number in categories:
+            raise BadFormat(f"category {number} {entry['name']!r} is there twice", path=path)
+        categories[number] = entry["name"]
     return categories
+
+
+def _check_names(categories: Mapping[int, str], rows: Sequence[Any], path: Path) -> None:
+    """Roboflow lists a class also as the group of itself; what counts is that annotations use one of the two."""
+    if len(set(categories.values())) == len(categories):
+        return
+    used = {whole(row.get("category_id")) for row in rows if isinstance(row, dict)}
+    names = Counter(name for number, name in categories.items() if number in used)
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        raise BadFormat(f"category {twice[0]!r} is there twice, and annotations use both", path=path)
 
 
 def _rows_by_image(
@@ -119,13 +134,18 @@ def _image(
 
 
 def _size(entry: Mapping[str, Any]) -> SizeHW | None:
-    height, width = entry.get("height"), entry.get("width")
-    return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+    height, width = whole(entry.get("height")), whole(entry.get("width"))
+    return (height, width) if height is not None and width is not None else None
 
 
-def _is_id(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def whole(value: Any) -> int | None:
+    """A category's id, also where a tool wrote it as `1.0` or `"1"`; None for what is no whole number."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < _DIGITS:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _is_key(value: Any) -> bool:
-    return _is_id(value) or isinstance(value, str)
+    return isinstance(value, int | str) and not isinstance(value, bool)

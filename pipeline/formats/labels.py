@@ -21,6 +21,7 @@ __all__ = [
     "LabelSource",
     "LabelledImage",
     "Labels",
+    "exists",
     "imported",
     "read_text",
     "told_apart",
@@ -135,6 +136,14 @@ def told_apart(instances: Iterable[Instance], *, key: str, source: Path) -> tupl
             imported(item.label, item.box, item.mask, key=key, source=source, index=index) if index else item
         )
     return tuple(found)
+
+
+def exists(place: Path) -> bool:
+    """Whether there is a file or folder; False for a name that no file can have, such as one that is too long."""
+    try:
+        return place.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def read_text(path: Path) -> str:

@@ -20,7 +20,7 @@ import yaml
 from pipeline.domain.records import Split
 from pipeline.errors import BadFormat
 from pipeline.formats.folder import find_images
-from pipeline.formats.labels import SPLIT_NAMES, Found, LabelProblem, read_text
+from pipeline.formats.labels import SPLIT_NAMES, Found, LabelProblem, exists, read_text
 from pipeline.formats.yolo import YoloLabels
 
 __all__ = ["find_yolo"]
@@ -156,11 +156,4 @@ def _labelled(found: Found, split: Split | None, labels: YoloLabels) -> Found:
 
 
 def _first(*places: Path) -> Path | None:
-    return next((place for place in places if _exists(place)), None)
-
-
-def _exists(place: Path) -> bool:
-    try:
-        return place.exists()
-    except OSError:  # a name that no file can have, such as one that is too long
-        return False
+    return next((place for place in places if exists(place)), None)

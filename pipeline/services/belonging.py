@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from pipeline.domain.records import Sample, Split
 from pipeline.errors import BadFormat
-from pipeline.formats.labels import SPLIT_NAMES, Found, LabelProblem
+from pipeline.formats.labels import SPLIT_NAMES, Found, LabelProblem, exists
 
 __all__ = ["Belonging", "Beside", "Place", "read_beside"]
 
@@ -98,7 +98,7 @@ class Belonging:
     def _named(self, image: Path) -> set[Place]:
         """By name alone: of files that are not there, or that may be the same."""
         rows = self._by_name.get(image.name, [])
-        return {place for path, place in rows if not path.is_file() or path.stat().st_size == image.stat().st_size}
+        return {place for path, place in rows if not exists(path) or path.stat().st_size == image.stat().st_size}
 
 
 def _starts(image: Path) -> list[str]:

@@ -15,10 +15,11 @@ from datetime import datetime
 from pathlib import Path
 
 from pipeline.domain.records import Annotation, Instance, Origin, OriginKind, Sample
-from pipeline.errors import BadFormat, ConfigError, DataError
+from pipeline.errors import ConfigError, DataError
 from pipeline.events import Emit, silent
 from pipeline.files import file_sha256
-from pipeline.formats.coco import find_coco
+from pipeline.formats.coco import Crowd
+from pipeline.formats.coco_layout import find_coco_dataset
 from pipeline.formats.labels import Found, LabelProblem, Labels, LabelSource
 from pipeline.formats.placing import is_copy
 from pipeline.formats.planes import find_planes
@@ -56,11 +57,18 @@ class Imported:
 
 
 def find_labels(
-    kind: str, path: Path, images: Path | None, classes: Sequence[str], read_tasks: ReadTasks
+    kind: str,
+    path: Path,
+    images: Path | None,
+    classes: Sequence[str],
+    read_tasks: ReadTasks,
+    *,
+    crowd: Crowd = "refuse",
 ) -> Iterator[Found | LabelProblem]:
     """The images of which the file or folder `path` of a format speaks, below `images` if that is given.
 
-    Raises ConfigError for a path that does not exist, BadFormat for one that is broken as a whole.
+    `crowd` is what becomes of COCO's crowd regions. Raises ConfigError for a path that does not exist, BadFormat for
+    one that is broken as a whole.
     """
     if not path.exists():
         raise ConfigError(f"{path} does not exist", key="PATH")
@@ -69,8 +77,7 @@ def find_labels(
         case "yolo":
             yield from find_yolo(path, classes)
         case "coco":
-            for file in _coco_files(path):
-                yield from find_coco(file, _coco_images(file, images))
+            yield from find_coco_dataset(path, images, crowd=crowd)
         case "label_studio":
             yield from find_tasks(path / "tasks.json" if path.is_dir() else path, images or below, read_tasks)
         case "masks":
@@ -254,22 +261,3 @@ class _Pool:
 
     def _lost(self, sample: Sample) -> str | None:
         return lost(sample.path, sample.id, self._sources.get(str(sample.path)))
-
-
-def _coco_files(path: Path) -> list[Path]:
-    """The file itself; of a folder annotations.json, or the files of its splits."""
-    if path.is_file():
-        return [path]
-    single = path / "annotations.json"
-    files = [single] if single.is_file() else sorted((path / "annotations").glob("instances_*.json"))
-    if not files:
-        raise BadFormat("no annotations.json, and no annotations/instances_*.json", path=path)
-    return files
-
-
-def _coco_images(file: Path, images: Path | None) -> Path:
-    """The folder of images, or the one of the split below it that the file is called after."""
-    root = file.parent.parent if file.parent.name == "annotations" else file.parent
-    folder = images or (root / "images" if (root / "images").is_dir() else root)
-    of_split = folder / file.stem.removeprefix("instances_")
-    return of_split if of_split.is_dir() else folder

@@ -26,7 +26,8 @@ from pipeline.domain.records import Instance, Sample, Split
 from pipeline.domain.splits import FirstByHash, assign_split, group_key
 from pipeline.errors import ConfigError, DataError
 from pipeline.events import Emit, silent
-from pipeline.formats.coco import find_coco
+from pipeline.formats.coco import Crowd
+from pipeline.formats.coco_layout import find_coco_dataset
 from pipeline.formats.folder import find_images
 from pipeline.formats.image import png_bytes
 from pipeline.formats.labels import Found, LabelProblem, Labels, imported
@@ -49,10 +50,11 @@ _SCENE = "scene-"
 class SourceSettings(BaseModel):
     """One place that images come from.
 
-    `path` is a folder of images, a COCO dataset (`annotations.json` beside `images/`; or a folder of images
-    with `labels` naming the file), or a YOLO dataset (its folder or its `data.yaml`). Class names in `ignore`
-    are passed over in labels. `labels_are` "truth" plays an unlabelled pool: labels of train images are kept
-    for simulated people, but for `seed_images` of them, those whose ids have the smallest hashes.
+    `path` is a folder of images, a COCO dataset (its folder or its annotation file; or a folder of images with
+    `labels` naming the file), or a YOLO dataset (its folder or its `data.yaml`). Class names in `ignore` are passed
+    over in labels. `crowd: objects` takes each crowd region of a COCO file as an object, as CVAT means its masks.
+    `labels_are` "truth" plays an unlabelled pool: labels of train images are kept for simulated people, but for
+    `seed_images` of them, those whose ids have the smallest hashes.
     `kind: scenes` draws `count` scenes of `size` pixels a side, with exact truth, that `seed` fixes.
     """
 
@@ -64,6 +66,7 @@ class SourceSettings(BaseModel):
     labels_are: Literal["seed", "truth"] = "seed"
     seed_images: Annotated[int, Field(ge=0)] = 0
     ignore: tuple[str, ...] = ()
+    crowd: Crowd = "refuse"
     max_pixels: Annotated[int, Field(ge=1)] = 100_000_000
     count: Annotated[int, Field(ge=0)] = 0
     seed: Annotated[int, Field(ge=0)] = 0
@@ -79,6 +82,7 @@ class SourceSettings(BaseModel):
             f"kind {self.kind} takes no {', '.join(sorted(scene_fields))}": self.kind != "scenes"
             and bool(scene_fields),
             "labels names a COCO file: only kind coco takes it": self.kind != "coco" and self.labels is not None,
+            "crowd is about COCO files: only kind coco takes it": self.kind != "coco" and self.crowd != "refuse",
             "kind images has no labels to be truth": self.kind == "images" and self.labels_are == "truth",
             "seed_images needs labels_are: truth": self.seed_images > 0 and self.labels_are != "truth",
         }
@@ -321,7 +325,9 @@ class _Intake:
             case "images":
                 found = find_images(path)
             case "coco":
-                found = find_coco(*_coco_places(path, source.labels), ignore=ignore)
+                below = path / "images" if (path / "images").is_dir() else path
+                labels, images = (source.labels.resolve(), below) if source.labels else (path, None)
+                found = find_coco_dataset(labels, images, ignore=ignore, crowd=source.crowd)
             case "yolo":
                 found = find_yolo(path, self.shared.classes, ignore=ignore)
         empty = True
@@ -460,13 +466,6 @@ def _write_scene(path: Path, png: bytes, emit: Emit) -> Stamp:
     elif path.read_bytes() != png:
         raise DataError("another seed or size made this scene: use a new workspace", path=path)
     return stamp_of(path)
-
-
-def _coco_places(path: Path, labels: Path | None) -> tuple[Path, Path]:
-    """The annotation file and the folder of images."""
-    file = labels or (path if path.is_file() else path / "annotations.json")
-    folder = path.parent if path.is_file() else path
-    return file.resolve(), folder / "images" if (folder / "images").is_dir() else folder
 
 
 def _released(seeds: FirstByHash[IngestedSample | None], found: IngestedSample) -> Iterator[IngestedSample]:

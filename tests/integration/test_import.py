@@ -16,6 +16,7 @@ import pytest
 
 from pipeline.cli.export import writer
 from pipeline.domain.dataset import parse_manifest
+from pipeline.domain.geometry import Box
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Annotation, Origin, OriginKind, State
 from pipeline.formats.losses import LOSSES
@@ -156,6 +157,18 @@ def test_a_video_stays_together(finished: Path, tmp_path: Path) -> None:
     assert (told["joined"], known["joined"]) == (len(rows), 0)
     assert f"{count} images are in another split here than the file says: a split never moves" in known["notes"]
     assert places(finished) == before
+
+
+def test_an_exported_folder_is_a_source_with_its_splits(finished: Path, tmp_path: Path) -> None:
+    export(finished, "coco", tmp_path / "out")
+    source = f"- {{kind: coco, path: {tmp_path / 'out'}}}"
+    (tmp_path / "config.yaml").write_text(re.sub(r"- \{kind: scenes.*\}", source, TINY.read_text()))
+    assert pipeline("ingest", tmp_path / "config.yaml", "--workspace", tmp_path / "new").exit_code == 0
+    here = places(tmp_path / "new")
+    assert {key: split for key, (split, _) in here.items()} == {
+        key: split for key, (split, _) in places(finished).items() if key in here
+    }
+    assert len(imported(tmp_path / "new")) == len(here)
 
 
 # --- labels of which nobody has heard -------------------------------------------------------------------------
@@ -305,6 +318,23 @@ def test_an_image_beside_the_labels_that_is_another_takes_none(project: Path, tm
 def test_labels_of_another_size_are_refused(project: Path, tmp_path: Path) -> None:
     (problem,) = told(project, coco(tmp_path / "l", "y.png", size_hw=(64, 96)))["problems"]
     assert "labels are for height x width (64, 96)" in problem
+
+
+def test_masks_that_a_tool_marks_as_crowds(project: Path, tmp_path: Path) -> None:
+    """As CVAT writes what was painted with a brush."""
+    path = coco(tmp_path / "l", "y.png")
+    content = json.loads(path.read_text())
+    painted = {"counts": [32 * 4, 32 * 6, 32 * 38], "size": [32, 48]}
+    content["annotations"][0] |= {"segmentation": painted, "iscrowd": 1, "attributes": {"occluded": False}}
+    path.write_text(json.dumps(content))
+    (problem,) = told(project, path)["problems"]
+    assert "`--crowd objects`" in problem
+    assert told(project, path, "--crowd", "objects")["instances"] == 1
+    (said,) = imported(tmp_path / "ws").values()
+    assert said.instances[0].box == Box(4, 0, 10, 32)
+    other = pipeline("import", project, path, "--format", "yolo", "--crowd", "objects")
+    assert other.exit_code == 2
+    assert "--crowd is about COCO files" in other.stderr
 
 
 def test_labels_for_one_image_twice_are_refused(project: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from pipeline.domain.geometry import Box
 from pipeline.domain.mask import Mask
 from pipeline.domain.records import Instance
-from pipeline.errors import DataError
+from pipeline.errors import BadFormat, DataError
 from pipeline.formats.coco import Segmentation, coco_bytes, find_coco
 from pipeline.formats.labels import Found, LabelledImage, Labels, imported
 
@@ -120,3 +120,78 @@ def test_what_cannot_be_written_is_refused() -> None:
         coco_bytes(labelled(), ["cat"])
     with pytest.raises(DataError, match="size"):
         coco_bytes([LabelledImage("a.png", None, None, ())], ["cat"])
+
+
+# --- what other tools write ------------------------------------------------------------------------------------
+
+
+RING = {"segmentation": [[2, 3, 12, 3, 12, 9, 2, 9]]}
+
+
+def test_crowds_are_objects_only_where_somebody_says_so(tmp_path: Path) -> None:
+    path = coco_file(tmp_path, [RING | {"iscrowd": 1}, RING])
+    _, refused = read(path)
+    assert len(refused.instances) == 1
+    assert "`--crowd objects`" in str(refused.problems[0])
+    (found,) = find_coco(path, tmp_path, crowd="objects")
+    assert isinstance(found, Found)
+    assert found.labels is not None
+    labels = found.labels.read((20, 30), "key")
+    assert labels.complete
+    assert len(labels.instances) == 2
+
+
+def test_a_crowd_that_nobody_asks_for_is_no_problem(tmp_path: Path) -> None:
+    path = coco_file(tmp_path, [RING, RING | {"iscrowd": 1, "category_id": 9}])
+    (found,) = find_coco(path, tmp_path, ignore=frozenset({"dog"}))
+    assert isinstance(found, Found)
+    assert found.labels is not None
+    assert found.labels.read((20, 30), "key").complete
+
+
+def with_categories(folder: Path, *used: int) -> Path:
+    """Two categories of one name; objects of the categories `used`."""
+    path = coco_file(folder, [RING | {"category_id": number} for number in used])
+    content = json.loads(path.read_text())
+    content["categories"] = [{"id": 0, "name": "cat"}, {"id": 1, "name": "cat", "supercategory": "cat"}]
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_a_category_that_only_groups_another_of_its_name(tmp_path: Path) -> None:
+    _, labels = read(with_categories(tmp_path, 1, 1))
+    assert [one.label for one in labels.instances] == ["cat", "cat"]
+    with pytest.raises(BadFormat, match="'cat' is there twice, and annotations use both"):
+        read(with_categories(tmp_path, 0, 1))
+
+
+@pytest.mark.parametrize("number", ["4", 4.0])
+def test_numbers_that_a_tool_wrote_as_text_or_with_a_point(number: object, tmp_path: Path) -> None:
+    path = coco_file(tmp_path, [RING | {"category_id": number}, RING], width=30.0, height=20.0)
+    content = json.loads(path.read_text())
+    content["categories"][0]["id"] = number
+    path.write_text(json.dumps(content))
+    _, labels = read(path)
+    assert labels.complete
+    assert [one.label for one in labels.instances] == ["cat", "cat"]
+    assert not read(coco_file(tmp_path, [RING], width=31.0, height=20.0))[1].complete
+
+
+@pytest.mark.parametrize(
+    ("named", "path"),
+    [
+        ("C:\\data\\x.png", "x.png"),
+        ("\\\\server\\share\\x.png", "x.png"),
+        ("/home/anna/x.png", "x.png"),
+        ("sub\\x.png", "sub/x.png"),
+        ("sub/x.png", "sub/x.png"),
+        ("odd\\name.png", "odd\\name.png"),
+        ("..\\x.png", None),
+        ("../x.png", None),
+        ("C:\\", None),
+    ],
+)
+def test_paths_of_another_machine(named: str, path: str | None, tmp_path: Path) -> None:
+    (tmp_path / "odd\\name.png").touch()
+    (found,) = find_coco(coco_file(tmp_path, [], file_name=named), tmp_path)
+    assert (found.image if isinstance(found, Found) else None) == (tmp_path / path if path else None)

@@ -343,6 +343,7 @@ def test_a_folder_without_images_is_an_error(pool: Pool, tmp_path: Path) -> None
         ({"kind": "scenes", "count": 1, "path": "x"}, "takes no path"),
         ({"kind": "images", "path": "x", "count": 3}, "takes no count"),
         ({"kind": "images", "path": "x", "labels": "y"}, "only kind coco"),
+        ({"kind": "yolo", "path": "x", "crowd": "objects"}, "crowd is about COCO"),
         ({"kind": "images", "path": "x", "labels_are": "truth"}, "no labels to be truth"),
         ({"kind": "coco", "path": "x", "seed_images": 3}, "labels_are: truth"),
         ({"kind": "coco", "path": "x", "colour": 3}, "colour"),
