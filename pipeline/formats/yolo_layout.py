@@ -9,6 +9,7 @@ A label file is the image's path with the last folder `images` read as `labels`,
 
 from __future__ import annotations
 
+import re
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,8 +24,10 @@ from pipeline.formats.folder import find_images
 from pipeline.formats.labels import SPLIT_NAMES, Found, LabelProblem, exists, read_text
 from pipeline.formats.yolo import YoloLabels
 
-__all__ = ["find_yolo"]
+__all__ = ["find_yolo", "numbered_as"]
 
+_LISTING = "classes.txt"
+_WHOLE = re.compile(r"[0-9]{1,9}")
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel = 2  # a few lines of YAML aliases can mean more than can ever be printed
 
@@ -45,7 +48,7 @@ def find_yolo(
     Class names come from `data.yaml`, else from `classes.txt`, else they are `classes` in order. A `download`
     key, which other tools execute, is never followed. Raises BadFormat where the layout cannot be understood.
     """
-    description = path if path.is_file() else _first(path / "data.yaml", path / "data.yml", path / "dataset.yaml")
+    description = _description(path)
     problems: list[LabelProblem] = []
     if description is not None:
         names, parts = _described(description, problems)
@@ -56,6 +59,22 @@ def find_yolo(
     for part in parts:
         for found in _images(part):
             yield found if isinstance(found, LabelProblem) else _labelled(found, part.split, labels)
+
+
+def numbered_as(path: Path, classes: Sequence[str]) -> str | None:
+    """What class numbers mean where the dataset at `path` does not say it, for a person to look at; else None."""
+    if _description(path) is not None or (path / _LISTING).is_file():
+        return None
+    numbers = ", ".join(f"{number} {name}" for number, name in enumerate(classes))
+    return (
+        f"class numbers were taken as {numbers}, by project.classes: neither data.yaml nor {_LISTING} names them"
+    )
+
+
+def _description(path: Path) -> Path | None:
+    if path.is_file():
+        return path
+    return _first(path / "data.yaml", path / "data.yml", path / "dataset.yaml")
 
 
 def _described(path: Path, problems: list[LabelProblem]) -> tuple[Mapping[int, str], list[_Part]]:
@@ -73,27 +92,45 @@ def _described(path: Path, problems: list[LabelProblem]) -> tuple[Mapping[int, s
         reason = "the key 'download' is ignored: it is never executed"
         problems.append(LabelProblem(path, None, reason, lost=False))
     names = _names(content.get("names"), path)
+    parts = _parts(content, path, problems)
+    if not parts:
+        raise BadFormat("names no images: add the keys train and val", path=path)
+    return names, parts
+
+
+def _parts(content: Mapping[Any, Any], path: Path, problems: list[LabelProblem]) -> list[_Part]:
+    """The places of images. A test set that is not there is told; exporters name one that they did not write."""
     roots = _roots(content.get("path"), path)
     parts: list[_Part] = []
     for key, split in SPLIT_NAMES.items():
         values = content.get(key) or []
-        folders = values if isinstance(values, list) else [values]
-        parts += [_Part(_resolved(folder, roots, path, key), split) for folder in folders]
-    if not parts:
-        raise BadFormat("names no images: add the keys train and val", path=path)
-    return names, parts
+        for folder in values if isinstance(values, list) else [values]:
+            try:
+                parts.append(_Part(_resolved(folder, roots, path, key), split))
+            except BadFormat as exc:
+                if split != "test" or not parts:
+                    raise
+                problems.append(LabelProblem(path, None, exc.reason, lost=False))
+    return parts
 
 
 def _names(value: Any, path: Path) -> Mapping[int, str]:
     table = dict(enumerate(value)) if isinstance(value, list) else value
     if not isinstance(table, dict) or not table:
         raise BadFormat("'names' must be a list of class names, or a mapping from index to name", path=path)
-    if not all(isinstance(index, int) and isinstance(name, str | int) for index, name in table.items()):
+    if not all(isinstance(name, str | int) for name in table.values()) or any(map(_not_whole, table)):
         raise BadFormat(f"'names' must map whole numbers to names, not {_SHORT.repr(table)}", path=path)
-    names = {index: str(name) for index, name in table.items()}
+    names = {int(index): str(name) for index, name in table.items()}
+    if len(names) != len(table):
+        raise BadFormat("'names' holds a class number twice", path=path)
     if len(set(names.values())) != len(names):
         raise BadFormat("'names' holds a class name twice", path=path)
     return names
+
+
+def _not_whole(index: Any) -> bool:
+    """Not even as text: some tools put quotation marks around numbers."""
+    return not isinstance(index, int) and not (isinstance(index, str) and _WHOLE.fullmatch(index))
 
 
 def _roots(value: Any, path: Path) -> list[Path]:
@@ -116,7 +153,7 @@ def _resolved(value: Any, roots: Sequence[Path], path: Path, key: str) -> Path:
 
 
 def _folder_names(folder: Path, classes: Sequence[str]) -> Mapping[int, str]:
-    listing = folder / "classes.txt"
+    listing = folder / _LISTING
     if not listing.is_file():
         return dict(enumerate(classes))
     lines = [line.strip() for line in read_text(listing).splitlines()]

@@ -26,7 +26,7 @@ from pipeline.formats.planes import find_planes
 from pipeline.formats.reading import lost
 from pipeline.formats.table import find_table
 from pipeline.formats.tasks import ReadTasks, find_tasks
-from pipeline.formats.yolo_layout import find_yolo
+from pipeline.formats.yolo_layout import find_yolo, numbered_as
 from pipeline.services.belonging import Belonging
 from pipeline.store.ledger import Ledger
 
@@ -75,6 +75,8 @@ def find_labels(
     below = path if path.is_dir() else path.parent
     match kind:
         case "yolo":
+            if (numbers := numbered_as(path, classes)) is not None:
+                yield LabelProblem(path, None, numbers, lost=False)
             yield from find_yolo(path, classes)
         case "coco":
             yield from find_coco_dataset(path, images, crowd=crowd)
@@ -118,7 +120,10 @@ def import_labels(
             read.take(one, one.labels, pool)
         emit("import.batch", done=1)
     unlabelled = sum(isinstance(one, Found) and one.labels is None for one in listed)
-    read.notes += [f"images without labels: {unlabelled}"] if unlabelled else []
+    if unlabelled and not read.uses and not read.problems:
+        read.problems.append(f"none of {unlabelled} images has labels: are they of another format?")
+    else:
+        read.notes += [f"images without labels: {unlabelled}"] if unlabelled else []
     read.notes += _unused(renaming, read.labels)
     read.notes += [_elsewhere(read.elsewhere)] if read.elsewhere else []
     _check_classes(read.labels, classes, renaming, joined)

@@ -281,6 +281,21 @@ def test_nothing_usable_is_an_error(project: Path, tmp_path: Path) -> None:
     assert "not used" in result.stdout
 
 
+def test_a_folder_of_another_format_is_an_error(finished: Path, fresh: Path, tmp_path: Path) -> None:
+    export(finished, "coco", tmp_path / "out")
+    result = pipeline("import", TINY, tmp_path / "out", "--workspace", fresh, "--format", "yolo")
+    assert result.exit_code == 1
+    assert "nothing was imported" in result.stdout
+    assert "are they of another format?" in result.stdout
+
+
+def test_numbers_without_names_are_told(finished: Path, fresh: Path, tmp_path: Path) -> None:
+    export(finished, "yolo", tmp_path / "out")
+    (tmp_path / "out/data.yaml").unlink()
+    (note,) = import_(fresh, tmp_path / "out", "yolo")["notes"]
+    assert "class numbers were taken as 0 coin, 1 ring, 2 leaf, 3 star, by project.classes" in note
+
+
 def test_new_images_join_the_pool_first(project: Path, tmp_path: Path) -> None:
     picture(tmp_path / "more/new.png", 9)
     (tmp_path / "more/broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")

@@ -15,7 +15,7 @@ from pipeline.domain.records import Instance, Origin, OriginKind, State
 from pipeline.errors import BadFormat, DataError
 from pipeline.formats.labels import Found, LabelProblem, imported
 from pipeline.formats.yolo import YoloLabels, data_yaml, label_rows, parse_rows
-from pipeline.formats.yolo_layout import find_yolo
+from pipeline.formats.yolo_layout import find_yolo, numbered_as
 
 SOURCE = Path("labels/x.txt")
 
@@ -66,7 +66,7 @@ def test_what_cannot_be_written_is_refused() -> None:
         label_rows([instance(ring_with_gap())], ["dog"], (40, 60))
 
 
-def test_ids_depend_on_image_and_row_only() -> None:
+def test_ids_depend_on_image_and_object_only() -> None:
     text = "0 0.5 0.5 0.2 0.2\n0 0.4 0.4 0.1 0.1\n"
     first, _ = parse_rows(text, ["cat"], (50, 50), source=SOURCE, key="one")
     again, _ = parse_rows(text, ["cat"], (50, 50), source=Path("elsewhere") / SOURCE, key="one")
@@ -157,6 +157,47 @@ def test_a_download_is_told_and_never_run(tmp_path: Path) -> None:
     problem, _ = find_yolo(tmp_path, ("cat",))
     assert isinstance(problem, LabelProblem)
     assert not problem.lost
+
+
+def test_a_test_set_that_nobody_wrote_is_told(tmp_path: Path) -> None:
+    """As Roboflow's data.yaml has it; a training set that is missing is a mistake."""
+    lay_out(tmp_path, "train/images/a.jpg", "valid/images/b.jpg")
+    text = "train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnames: [cat]\n"
+    (tmp_path / "data.yaml").write_text(text)
+    problem, *images = find_yolo(tmp_path, ("cat",))
+    assert isinstance(problem, LabelProblem)
+    assert not problem.lost
+    assert "'../test/images', which does not exist" in problem.reason
+    assert len(images) == 2
+    for missing in (text.replace("../train", "../gone"), "test: ../test/images\nnames: [cat]\n"):
+        (tmp_path / "data.yaml").write_text(missing)
+        with pytest.raises(BadFormat, match="does not exist"):
+            list(find_yolo(tmp_path, ("cat",)))
+
+
+def test_numbers_of_names_may_be_text(tmp_path: Path) -> None:
+    lay_out(tmp_path, "images/a.jpg", "labels/a.txt")
+    description = tmp_path / "data.yaml"
+    description.write_text("train: images\nnames: {'0': dog, '10': cat}\n")
+    (one,) = find_yolo(tmp_path, ("cat",))
+    assert isinstance(one, Found)
+    assert isinstance(one.labels, YoloLabels)
+    assert one.labels.classes == {0: "dog", 10: "cat"}
+    for names in ("{'0': dog, 0: cat}", "{'x': dog}", "{'-1': dog}", "{0.5: dog}"):
+        description.write_text(f"train: images\nnames: {names}\n")
+        with pytest.raises(BadFormat, match="'names'"):
+            list(find_yolo(tmp_path, ("cat",)))
+
+
+def test_what_numbers_mean_is_told_where_only_the_project_says_it(tmp_path: Path) -> None:
+    told = numbered_as(tmp_path, ("coin", "ring"))
+    assert told is not None
+    assert "0 coin, 1 ring" in told
+    (tmp_path / "classes.txt").write_text("ring\n")
+    assert numbered_as(tmp_path, ("coin", "ring")) is None
+    (tmp_path / "classes.txt").rename(tmp_path / "data.yaml")
+    assert numbered_as(tmp_path, ("coin", "ring")) is None
+    assert numbered_as(tmp_path / "data.yaml", ("coin", "ring")) is None
 
 
 def test_a_yaml_bomb_stays_small(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.domain.geometry import Box, SizeHW
 from pipeline.domain.mask import Mask
-from pipeline.domain.records import Annotation
+from pipeline.domain.records import Annotation, Split
 from pipeline.errors import ConfigError
 from pipeline.formats.labels import Found, LabelProblem, Labels, imported
 from pipeline.services.importing import Imported, Renaming, import_labels
@@ -104,6 +104,12 @@ def test_a_start_that_is_no_samples_is_no_id(ledger: Ledger) -> None:
     assert told.notes == ("images without labels: 1",)
 
 
+def test_no_labels_at_all_are_no_success(ledger: Ledger) -> None:
+    told = take(ledger, Found(Path("a.png")), Found(Path("b.png")))
+    assert told.problems == ("none of 2 images has labels: are they of another format?",)
+    assert told.notes == ()
+
+
 def test_a_replaced_file_takes_no_labels(ledger: Ledger, tmp_path: Path) -> None:
     (tmp_path / "0.png").write_bytes(b"another")
     told = take(ledger, by_id(0), Found(Path("nowhere/0.png"), None, Said()))
@@ -113,7 +119,8 @@ def test_a_replaced_file_takes_no_labels(ledger: Ledger, tmp_path: Path) -> None
 
 
 def test_images_of_another_split_are_counted_and_stay(ledger: Ledger) -> None:
-    moved = [replace(by_id(number), split=split) for number, split in enumerate(("val", "test", "train"))]
+    splits: tuple[Split, ...] = ("val", "test", "train")
+    moved = [replace(by_id(number), split=split) for number, split in enumerate(splits)]
     told = take(ledger, *moved)
     assert told.images == 3
     assert told.notes == ("2 images are in another split here than the file says: a split never moves",)
