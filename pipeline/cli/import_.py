@@ -45,6 +45,11 @@ _LISTED = 20
     help="Of a COCO file, what to do with crowd regions (iscrowd): leave their image out [default], or take each as "
     "an object, as CVAT means its masks.",
 )
+@click.option(
+    "--accept-proposals",
+    is_flag=True,
+    help="Somebody has looked PATH over: take what a model proposed there as the file's word, as all else in it.",
+)
 @json_option
 def import_(
     config: Path,
@@ -56,6 +61,7 @@ def import_(
     rename: tuple[str, ...],
     ignore: tuple[str, ...],
     crowd: Crowd | None,
+    accept_proposals: bool,
     json_: bool,
 ) -> None:
     """Read the labels in PATH, a file or folder as `pipeline export` writes it, for images of CONFIG's workspace.
@@ -64,7 +70,8 @@ def import_(
     told, and never guessed. The labels become a new revision of each image: people's word still beats them, and they
     enter the next dataset version. An image with a label that cannot be read keeps what it had. Importing the same
     file again changes nothing. What a model proposed stays a proposal: predictions in a Label Studio file are left
-    out, and so are images of which manifest.jsonl, or the file itself, says that some of their masks are proposals.
+    out, and so are images of which manifest.jsonl, or the file itself, says that some of their masks are proposals; they come
+    in with `--accept-proposals`.
     """
     from pipeline.cli.progress import Progress
     from pipeline.events import broadcast
@@ -77,7 +84,9 @@ def import_(
         emit = broadcast(progress)
         settings, opened, house = open_house(config, overrides, workspace=workspace, emit=emit)
         with opened.write_lock():
-            found = _imported(settings, opened, house, path, format_, images, renaming, crowd or "refuse", emit)
+            found = _imported(
+                settings, opened, house, path, format_, images, renaming, crowd or "refuse", accept_proposals, emit
+            )
     if json_:
         click.echo(as_json({"path": str(path), "format": format_, **vars(found)}))
     else:
@@ -95,6 +104,7 @@ def _imported(
     images: Path | None,
     renaming: Renaming,
     crowd: Crowd,
+    proposals: bool,
     emit: Emit,
 ) -> Imported:
     from pipeline.services.belonging import Belonging, read_beside
@@ -105,7 +115,9 @@ def _imported(
     below = images.absolute() if images is not None else None
     beside = read_beside(path)
     read_tasks = label_studio_files().read_tasks
-    found = list(find_labels(format_, path.absolute(), below, classes, read_tasks, crowd=crowd))
+    found = list(
+        find_labels(format_, path.absolute(), below, classes, read_tasks, crowd=crowd, proposals=proposals)
+    )
     belonging = Belonging(found, beside.places, ledger.samples.all())
     before = ledger.samples.count()
     _take_in(settings, opened, house, below, belonging, emit)
@@ -116,7 +128,7 @@ def _imported(
         source=path.absolute().name,
         renaming=renaming,
         at=opened.now(),
-        proposed=beside.proposed,
+        proposed=() if proposals else beside.proposed,
         belonging=belonging,
         joined=ledger.samples.count() - before,
         emit=emit,

@@ -15,12 +15,14 @@ from pipeline.domain.records import Instance, Origin, OriginKind, Split, State
 from pipeline.errors import BadFormat, DataError
 
 __all__ = [
+    "PROPOSED",
     "SPLIT_NAMES",
     "Found",
     "LabelProblem",
     "LabelSource",
     "LabelledImage",
     "Labels",
+    "check_proposal",
     "exists",
     "imported",
     "read_text",
@@ -36,6 +38,10 @@ SPLIT_NAMES: Mapping[str, Split] = {
     "test": "test",
 }
 """What datasets call the three splits."""
+
+PROPOSED = (
+    "a model's proposal is no label; `--accept-proposals` takes those of a file that somebody has looked over"
+)
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,12 @@ def told_apart(instances: Iterable[Instance], *, key: str, source: Path) -> tupl
             imported(item.label, item.box, item.mask, key=key, source=source, index=index) if index else item
         )
     return tuple(found)
+
+
+def check_proposal(state: object, *, accepted: bool) -> None:
+    """Raise DataError for an object that is only proposed, unless somebody answers for the file."""
+    if state == State.PROPOSED.value and not accepted:
+        raise DataError(PROPOSED)
 
 
 def exists(place: Path) -> bool:

@@ -24,9 +24,18 @@ import numpy.typing as npt
 from pipeline.domain.dataset import instance_row
 from pipeline.domain.geometry import SizeHW
 from pipeline.domain.mask import Mask
-from pipeline.domain.records import Instance, Split, State
+from pipeline.domain.records import Instance, Split
 from pipeline.errors import BadFormat, DataError
-from pipeline.formats.labels import SPLIT_NAMES, Found, LabelProblem, Labels, imported, read_text, told_apart
+from pipeline.formats.labels import (
+    SPLIT_NAMES,
+    Found,
+    LabelProblem,
+    Labels,
+    check_proposal,
+    imported,
+    read_text,
+    told_apart,
+)
 
 __all__ = ["PlaneLabels", "find_planes", "plane_bytes", "planes_of", "sidecar_bytes"]
 
@@ -91,6 +100,8 @@ class PlaneLabels:
 
     path: Path
     content: Mapping[str, Any]
+    proposals: bool = False
+    """Whether proposals are taken too."""
 
     def read(self, size_hw: SizeHW, key: str) -> Labels:
         """Instances in the frame of `size_hw`. Raises BadFormat if the maps cannot be read."""
@@ -103,6 +114,7 @@ class PlaneLabels:
         for index, row in enumerate(self.content["instances"]):
             try:
                 label, (plane, value) = _place(row, len(planes))
+                check_proposal(row.get("state"), accepted=self.proposals)
                 if (plane, value) in used:
                     raise DataError(f"its number {value} on plane {plane} is another's too")
                 used.add((plane, value))
@@ -119,10 +131,11 @@ class PlaneLabels:
         return Labels(told_apart(instances, key=key, source=self.path), tuple(problems))
 
 
-def find_planes(folder: Path, images: Path) -> Iterator[Found | LabelProblem]:
+def find_planes(folder: Path, images: Path, *, proposals: bool = False) -> Iterator[Found | LabelProblem]:
     """What lies below `masks/` of a folder, with or without splits; the images lie in the same way below `images`.
 
-    Raises BadFormat where there are no such files.
+    With `proposals`, what a model proposed is taken too: the file was looked over. Raises BadFormat where
+    there are no such files.
     """
     masks = folder / "masks"
     files = sorted(masks.rglob("*.json")) if masks.is_dir() else []
@@ -136,7 +149,7 @@ def find_planes(folder: Path, images: Path) -> Iterator[Found | LabelProblem]:
             continue
         below = path.parent.relative_to(masks)
         split: Split | None = SPLIT_NAMES.get(below.name)
-        yield Found(images / below / content["image"], split, PlaneLabels(path, content))
+        yield Found(images / below / content["image"], split, PlaneLabels(path, content, proposals))
 
 
 def _content(path: Path) -> Mapping[str, Any]:
@@ -161,8 +174,6 @@ def _is_name(value: Any) -> bool:
 def _place(row: Any, planes: int) -> tuple[str, tuple[int, int]]:
     if not isinstance(row, dict) or not isinstance(row.get("label"), str) or not row["label"]:
         raise DataError("it has no label")
-    if row.get("state") == State.PROPOSED.value:
-        raise DataError("a model's proposal is no label")
     plane, value = row.get("plane"), row.get("value")
     if not _is_whole(plane, planes) or not _is_whole(value, _MOST):
         raise DataError(f"plane {plane!r:.40} and value {value!r:.40} are no place on the {planes} planes")

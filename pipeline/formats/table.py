@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from pipeline.domain.dataset import DatasetEntry
 from pipeline.domain.geometry import Box, SizeHW
 from pipeline.domain.mask import Mask
-from pipeline.domain.records import Instance, State
+from pipeline.domain.records import Instance
 from pipeline.errors import BadFormat, DataError
-from pipeline.formats.labels import SPLIT_NAMES, Found, LabelProblem, Labels, imported, told_apart
+from pipeline.formats.labels import SPLIT_NAMES, Found, LabelProblem, Labels, check_proposal, imported, told_apart
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -129,8 +129,9 @@ def _read(path: Path, columns: Sequence[str] | None, where: Sequence[Condition] 
 class TableLabels:
     """The rows of one image of the table at `path`."""
 
-    def __init__(self, path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, path: Path, rows: Sequence[Mapping[str, Any]], *, proposals: bool = False) -> None:
         self.path = path
+        self._proposals = proposals
         self._rows = rows
 
     def read(self, size_hw: SizeHW, key: str) -> Labels:
@@ -141,8 +142,7 @@ class TableLabels:
             if row["instance"] is None:
                 continue
             try:
-                if row["state"] == State.PROPOSED.value:
-                    raise DataError("a model's proposal is no label")
+                check_proposal(row["state"], accepted=self._proposals)
                 box, mask = _shape(row, size_hw)
                 label = row["label"]
                 if not isinstance(label, str):
@@ -153,10 +153,11 @@ class TableLabels:
         return Labels(told_apart(instances, key=key, source=self.path), tuple(problems))
 
 
-def find_table(path: Path, images: Path) -> Iterator[Found | LabelProblem]:
+def find_table(path: Path, images: Path, *, proposals: bool = False) -> Iterator[Found | LabelProblem]:
     """The images of a table by their samples' ids, or else by name, under the folder `images`.
 
-    Raises BadFormat for a file that is no such table.
+    With `proposals`, what a model proposed is taken too: the file was looked over. Raises BadFormat for a
+    file that is no such table.
     """
     table = open_table(path, _FOR_LABELS)
     for name, kinds in (("sample", "string"), ("counts", "binary"), ("x1", "double"), ("height", "int32")):
@@ -177,7 +178,7 @@ def find_table(path: Path, images: Path) -> Iterator[Found | LabelProblem]:
         # An id says more than a name; as a file's name it is understood too.
         called = f"{sample}{Path(name).suffix}" if _ID.fullmatch(sample) else name
         split, tied = SPLIT_NAMES.get(str(rows[0]["split"])), str(rows[0]["group"] or "")
-        yield Found(images / called, split, TableLabels(path, rows), tied)
+        yield Found(images / called, split, TableLabels(path, rows, proposals=proposals), tied)
 
 
 def _rows(entry: DatasetEntry, file_name: str) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from pipeline.events import Emit, silent
 from pipeline.files import file_sha256
 from pipeline.formats.coco import Crowd
 from pipeline.formats.coco_layout import find_coco_dataset
-from pipeline.formats.labels import Found, LabelProblem, Labels, LabelSource
+from pipeline.formats.labels import PROPOSED, Found, LabelProblem, Labels, LabelSource
 from pipeline.formats.placing import is_copy
 from pipeline.formats.planes import find_planes
 from pipeline.formats.reading import lost
@@ -64,11 +64,12 @@ def find_labels(
     read_tasks: ReadTasks,
     *,
     crowd: Crowd = "refuse",
+    proposals: bool = False,
 ) -> Iterator[Found | LabelProblem]:
     """The images of which the file or folder `path` of a format speaks, below `images` if that is given.
 
-    `crowd` is what becomes of COCO's crowd regions. Raises ConfigError for a path that does not exist, BadFormat for
-    one that is broken as a whole.
+    `crowd` is what becomes of COCO's crowd regions; with `proposals`, what a model proposed is taken too. Raises
+    ConfigError for a path that does not exist, BadFormat for one that is broken as a whole.
     """
     if not path.exists():
         raise ConfigError(f"{path} does not exist", key="PATH")
@@ -83,9 +84,10 @@ def find_labels(
         case "label_studio":
             yield from find_tasks(path / "tasks.json" if path.is_dir() else path, images or below, read_tasks)
         case "masks":
-            yield from find_planes(below, images or below / "images")
+            yield from find_planes(below, images or below / "images", proposals=proposals)
         case "table":
-            yield from find_table(path / "instances.parquet" if path.is_dir() else path, images or below)
+            table = path / "instances.parquet" if path.is_dir() else path
+            yield from find_table(table, images or below, proposals=proposals)
         case _:
             raise ConfigError(f"no format is called {kind!r}", key="--format")
 
@@ -162,7 +164,7 @@ class _Read:
         said = self.belonging.said(sample.id, found.image).split if self.belonging is not None else found.split
         self.elsewhere += said not in (None, sample.split)
         if sample.id in self.proposed:
-            self.problems.append(f"{name}: some of its objects are a model's proposals, and no labels")
+            self.problems.append(f"{name}: manifest.jsonl, beside the labels, has proposals for it: {PROPOSED}")
             return
         self.uses[sample.id] += 1
         try:
