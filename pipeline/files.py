@@ -7,13 +7,15 @@ refuses is an OSError here; whoever calls says what it means.
 
 from __future__ import annotations
 
+import fcntl
 import glob
 import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -67,26 +69,24 @@ def whole_file(path: Path, fill: Callable[[BinaryIO], object], *, emit: Emit = s
 def whole_folder(path: Path, fill: Callable[[Path], None], *, emit: Emit = silent) -> None:
     """Create the folder `path` with what `fill` puts into it; a folder that is there is complete, and stays.
 
-    Raises OSError when the disk refuses, and whatever `fill` raises.
+    Raises OSError when the disk refuses or another process is filling the same folder, and whatever `fill` raises.
     """
     make_folder(path.parent)
-    _remove_unfinished(path)
-    if path.exists():
-        sync_folder(path.parent)
-        return
-    temporary = unfinished_name(path)
-    try:
-        temporary.mkdir()
-        emit("folder.created", path=str(path))
-        fill(temporary)
-        emit("folder.filled", path=str(path))
-        _sync_all([temporary, *temporary.rglob("*")])
-        emit("folder.synced", path=str(path))
-        temporary.replace(path)
-        emit("folder.renamed", path=str(path))
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    with _unfinished_folder(path) as temporary:
+        if temporary is None:
+            sync_folder(path.parent)
+            return
+        try:
+            emit("folder.created", path=str(path))
+            fill(temporary)
+            emit("folder.filled", path=str(path))
+            _sync_all([temporary, *temporary.rglob("*")])
+            emit("folder.synced", path=str(path))
+            temporary.replace(path)
+            emit("folder.renamed", path=str(path))
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
     sync_folder(path.parent)
     emit("folder.durable", path=str(path))
 
@@ -115,12 +115,51 @@ def sync_folder(path: Path) -> None:
 
 
 def _remove_unfinished(path: Path) -> None:
-    """What a killed process left of this very target."""
+    """What a killed process left of this very target. Raises BlockingIOError for what another process still fills."""
     for left in path.parent.glob(f".{glob.escape(path.name)}{_UNFINISHED}*"):
         if left.is_dir():
-            shutil.rmtree(left)
+            # Whoever fills it may finish at this moment: then it has another name.
+            with suppress(FileNotFoundError), _locked(left, wait=False) as locked:
+                if locked:
+                    shutil.rmtree(left)
         else:
             left.unlink(missing_ok=True)
+
+
+@contextmanager
+def _unfinished_folder(path: Path) -> Iterator[Path | None]:
+    """A new folder to become `path`, held while it is filled, so that nobody takes it for what a killed process left;
+    None if there is nothing to make.
+    """
+    with ExitStack() as held:
+        # Nobody looks between a folder's creation and its being held.
+        with _locked(path.parent, wait=True):
+            _remove_unfinished(path)
+            temporary = None if path.exists() else unfinished_name(path)
+            if temporary is not None:
+                temporary.mkdir()
+                held.enter_context(_locked(temporary, wait=False))
+        yield temporary
+
+
+@contextmanager
+def _locked(folder: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold a folder; False where the file system knows no locks. The kernel lets go of it when its holder dies.
+
+    Raises BlockingIOError if another holds it, unless it is to `wait`.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as exc:
+            raise BlockingIOError(exc.errno, "another process writes there") from exc
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
 
 
 def _sync(path: Path) -> None:

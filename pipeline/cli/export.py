@@ -16,6 +16,7 @@ from pipeline.formats.losses import FLOOR, LOSSES
 
 if TYPE_CHECKING:
     from pipeline.domain.dataset import DatasetEntry
+    from pipeline.errors import ConfigError
     from pipeline.events import Emit
     from pipeline.formats.coco import Segmentation
     from pipeline.formats.round_trip import Lossy
@@ -114,7 +115,15 @@ def _write(
         # A table names the images and ships none.
         paths = _paths(opened).__getitem__ if format_ == "table" else image_paths(opened, by_content=True)
         image_path = _counted(paths, emit)
-        atomic_folder(folder, lambda fresh: write(entries, classes, image_path, fresh))
+        made: list[Path] = []
+
+        def fill(fresh: Path) -> None:
+            made.append(fresh)
+            write(entries, classes, image_path, fresh)
+
+        atomic_folder(folder, fill)
+    if not made:  # another process has been faster
+        raise _taken(folder)
     return entries
 
 
@@ -123,10 +132,14 @@ def _paths(opened: Workspace) -> dict[str, Path]:
 
 
 def _check_free(place: Path) -> None:
+    if place.exists():
+        raise _taken(place)
+
+
+def _taken(place: Path) -> ConfigError:
     from pipeline.errors import ConfigError
 
-    if place.exists():
-        raise ConfigError(f"{place} exists already; nothing is overwritten", key="--out")
+    return ConfigError(f"{place} exists already; nothing is overwritten", key="--out")
 
 
 def _lossy(

@@ -6,11 +6,12 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from pipeline.stages.export import tree_hash
+from pipeline.stages.export import export_coco, tree_hash
 from tests.integration.checker import query
 from tests.integration.commands import TINY, json_of, pipeline
 
@@ -92,6 +93,30 @@ def test_a_round_trip_sheet_that_is_there_stands_in_the_way_of_yolo_alone(finish
     assert result.exit_code == 2
     assert "out-round-trip.html exists already" in result.stderr
     assert pipeline("export", TINY, *place, "--format", "coco").exit_code == 0
+
+
+def test_two_exports_to_one_folder_do_not_harm_each_other(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = ("--workspace", finished, "--out", tmp_path / "out")
+    told = []
+
+    def meanwhile(*arguments: Any, **options: Any) -> None:
+        monkeypatch.undo()
+        told.append(pipeline("export", TINY, *place))
+        export_coco(*arguments, **options)
+
+    monkeypatch.setattr("pipeline.stages.export.export_coco", meanwhile)
+    assert pipeline("export", TINY, *place, "--format", "coco").exit_code == 0
+    assert told[0].exit_code == 1
+    assert "another process writes there" in told[0].stderr
+    assert (tmp_path / "out" / "annotations" / "instances_val.json").is_file()
+    assert [path.name for path in tmp_path.iterdir() if "unfinished" in path.name] == []
+    # It was not there yet when it was looked for, and is now.
+    monkeypatch.setattr("pipeline.cli.export._check_free", lambda _: None)
+    late = pipeline("export", TINY, *place)
+    assert late.exit_code == 2
+    assert "out exists already" in late.stderr
 
 
 def test_export_before_there_is_a_version(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +95,50 @@ def test_a_folder_that_is_there_is_complete_and_stays(tmp_path: Path) -> None:
     atomic_folder(tmp_path / "made", lambda folder: (folder / "a").touch())
     atomic_folder(tmp_path / "made", lambda folder: (folder / "b").touch())
     assert names(tmp_path / "made") == ["a"]
+
+
+def test_two_that_fill_one_folder_do_not_harm_each_other(tmp_path: Path) -> None:
+    def fill(folder: Path) -> None:
+        (folder / "a").write_bytes(b"first")
+        with pytest.raises(DataError, match=r"made: could not be written: another process writes there"):
+            atomic_folder(tmp_path / "made", lambda other: (other / "a").touch())
+        assert (folder / "a").read_bytes() == b"first"
+        atomic_folder(tmp_path / "beside", lambda other: (other / "b").touch())
+
+    atomic_folder(tmp_path / "made", fill)
+    assert names(tmp_path) == ["beside", "made"]
+    assert (tmp_path / "made" / "a").read_bytes() == b"first"
+
+
+def test_a_folder_that_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    left = tmp_path / ".made.unfinished-0123"
+    left.mkdir()
+    (left / "a").touch()
+    script = f"""
+import os
+from pathlib import Path
+from pipeline.files import whole_folder
+def fill(folder):
+    folder.joinpath("half").touch()
+    os.kill(os.getpid(), 9)
+whole_folder(Path({str(tmp_path / "made")!r}), fill)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -9
+    assert len(names(tmp_path)) == 1, "what the first left is gone, and the second has left something"
+    atomic_folder(tmp_path / "made", lambda folder: (folder / "b").touch())
+    assert names(tmp_path) == ["made"]
+    assert names(tmp_path / "made") == ["b"]
+
+
+def test_without_locks_nothing_is_taken_for_a_left_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".made.unfinished-0123").mkdir()
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("pipeline.files.fcntl.flock", refuse)
+    atomic_folder(tmp_path / "made", lambda folder: (folder / "b").touch())
+    assert names(tmp_path) == [".made.unfinished-0123", "made"]
 
 
 def test_an_error_while_filling_leaves_nothing(tmp_path: Path) -> None:
