@@ -70,8 +70,8 @@ def import_(
     told, and never guessed. The labels become a new revision of each image: people's word still beats them, and they
     enter the next dataset version. An image with a label that cannot be read keeps what it had. Importing the same
     file again changes nothing. What a model proposed stays a proposal: predictions in a Label Studio file are left
-    out, and so are images of which manifest.jsonl, or the file itself, says that some of their masks are proposals; they come
-    in with `--accept-proposals`.
+    out, and so are images of which manifest.jsonl, or the file itself, says that some of their masks are proposals;
+    they come in with `--accept-proposals`.
     """
     from pipeline.cli.progress import Progress
     from pipeline.events import broadcast

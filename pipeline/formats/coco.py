@@ -19,7 +19,16 @@ from pipeline.domain.records import Instance, Split
 from pipeline.domain.segmentation import is_number, segmentation_mask
 from pipeline.errors import DataError
 from pipeline.formats.coco_index import CocoIndex, index_coco, whole
-from pipeline.formats.labels import Found, LabelledImage, LabelProblem, Labels, exists, imported, told_apart
+from pipeline.formats.labels import (
+    Found,
+    LabelledImage,
+    LabelProblem,
+    Labels,
+    exists,
+    imported,
+    spelled,
+    told_apart,
+)
 from pipeline.formats.seams import one_ring
 
 __all__ = ["CocoLabels", "Crowd", "Segmentation", "coco_bytes", "find_coco"]
@@ -83,8 +92,9 @@ def find_coco(
             yield LabelProblem(path, None, f"{entry.file_name!r} lies outside the folder of images")
             continue
         labels = CocoLabels(path, entry.rows, index.categories, entry.size_hw, ignore, entry.problems, crowd)
-        inside = images / part / name
-        yield Found(inside if part and exists(inside) else images / name, entry.split or split, labels)
+        inside = spelled(images / part / name)
+        image = inside if part and exists(inside) else spelled(images / name)
+        yield Found(image, entry.split or split, labels)
 
 
 def coco_bytes(

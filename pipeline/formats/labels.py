@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ __all__ = [
     "exists",
     "imported",
     "read_text",
+    "spelled",
     "told_apart",
 ]
 
@@ -156,6 +158,17 @@ def exists(place: Path) -> bool:
         return place.exists()
     except (OSError, ValueError):
         return False
+
+
+def spelled(path: Path) -> Path:
+    """The path, or the one whose name is the same in Unicode's other normal form, if only that is there.
+
+    macOS and some archives take letters and their accents apart; what names the file may have them in one.
+    """
+    if path.name.isascii() or exists(path):
+        return path
+    forms = (path.with_name(unicodedata.normalize(form, path.name)) for form in ("NFC", "NFD"))
+    return next((form for form in forms if exists(form)), path)
 
 
 def read_text(path: Path) -> str:

@@ -119,6 +119,11 @@ class PlaneLabels:
                     raise DataError(f"its number {value} on plane {plane} is another's too")
                 used.add((plane, value))
                 mask = planes[plane - 1].get(value)
+                if mask is None:
+                    raise DataError(
+                        f"it covers no pixel: plane {plane} has no {value}; if the object was erased, take it out of "
+                        f"{self.path.name} too"
+                    )
                 instances.append(imported(label, None, mask, key=key, source=self.path))
             except DataError as exc:
                 problems.append(LabelProblem(self.path, None, f"instance {index + 1}: {exc.reason}"))
@@ -193,7 +198,9 @@ def _read_plane(path: Path, size_hw: SizeHW) -> Plane:
     if data[:8] != _PNG or len(data) < 33:
         raise BadFormat("not a PNG file", path=path)
     width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
-    if (height, width) != size_hw or depth not in (8, 16) or colour != 0:
+    if colour != 0:
+        raise BadFormat("the picture has colours or a palette; save it as grey, with 8 or 16 bits", path=path)
+    if (height, width) != size_hw or depth not in (8, 16):
         raise BadFormat(f"not a grey picture of {size_hw}, but of {(height, width)}", path=path)
     plane = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     if plane is None or plane.shape != size_hw:

@@ -21,7 +21,7 @@ import yaml
 from pipeline.domain.records import Split
 from pipeline.errors import BadFormat
 from pipeline.formats.folder import find_images
-from pipeline.formats.labels import SPLIT_NAMES, Found, LabelProblem, exists, read_text
+from pipeline.formats.labels import SPLIT_NAMES, Found, LabelProblem, exists, read_text, spelled
 from pipeline.formats.yolo import YoloLabels
 
 __all__ = ["find_yolo", "numbered_as"]
@@ -188,7 +188,7 @@ def _labelled(found: Found, split: Split | None, labels: YoloLabels) -> Found:
         if folders[index] == "images":
             folders[index] = "labels"
             break
-    path = Path(*folders).with_suffix(".txt")
+    path = spelled(Path(*folders).with_suffix(".txt"))
     return Found(found.image, split, replace(labels, path=path) if path.exists() else None)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -77,7 +78,7 @@ class Belonging:
         for one in found:
             if isinstance(one, Found) and "\0" not in str(one.image):
                 place = Place(one.split, one.group)
-                self._by_name[one.image.name].append((one.image, place))
+                self._by_name[_normal(one.image)].append((one.image, place))
                 for key in (str(one.image.resolve()), *_starts(one.image)):
                     self._by_key[key].add(place)
 
@@ -97,8 +98,12 @@ class Belonging:
 
     def _named(self, image: Path) -> set[Place]:
         """By name alone: of files that are not there, or that may be the same."""
-        rows = self._by_name.get(image.name, [])
+        rows = self._by_name.get(_normal(image), [])
         return {place for path, place in rows if not exists(path) or path.stat().st_size == image.stat().st_size}
+
+
+def _normal(image: Path) -> str:
+    return unicodedata.normalize("NFC", image.name)
 
 
 def _starts(image: Path) -> list[str]:

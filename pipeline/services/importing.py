@@ -8,6 +8,7 @@ Everything is read before anything is written, and all of it is written at once.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -219,9 +220,9 @@ class _Pool:
         self._by_name: dict[str, set[str]] = defaultdict(set)
         self._by_start: dict[str, set[str]] = defaultdict(set)
         for path, (sample_id, _) in self._sources.items():
-            self._by_name[Path(path).name].add(sample_id)
+            self._by_name[_normal(Path(path).name)].add(sample_id)
         for sample in self._samples.values():
-            self._by_name[sample.path.name].add(sample.id)
+            self._by_name[_normal(sample.path.name)].add(sample.id)
             self._by_start[sample.id[:16]].add(sample.id)
 
     def name(self, sample_id: str) -> str:
@@ -245,13 +246,13 @@ class _Pool:
         for sample_id in self._starting(image.stem):
             if is_copy(image, self._samples[sample_id].path):
                 return self._samples[sample_id]
-        if self._by_name.get(image.name) or self._starting(image.stem):
+        if self._by_name.get(_normal(image.name)) or self._starting(image.stem):
             return "the image beside the labels is not the one that the workspace knows by this name: was it replaced?"
         return "the workspace does not have this image: `--images DIR` takes in those of a folder"
 
     def _by_word(self, image: Path) -> Sample | str:
         """There is no file: its name, or the id that its name is."""
-        ids = self._starting(image.stem) or self._by_name.get(image.name, set())
+        ids = self._starting(image.stem) or self._by_name.get(_normal(image.name), set())
         if not ids:
             return "the workspace knows no image of this name: `--images DIR` takes in those of a folder"
         gone = {key: reason for key in ids if (reason := self._lost(self._samples[key])) is not None}
@@ -268,3 +269,8 @@ class _Pool:
 
     def _lost(self, sample: Sample) -> str | None:
         return lost(sample.path, sample.id, self._sources.get(str(sample.path)))
+
+
+def _normal(name: str) -> str:
+    """One spelling of a name that file systems may have in two: an accent apart from its letter, or on it."""
+    return unicodedata.normalize("NFC", name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -195,3 +196,12 @@ def test_paths_of_another_machine(named: str, path: str | None, tmp_path: Path) 
     (tmp_path / "odd\\name.png").touch()
     (found,) = find_coco(coco_file(tmp_path, [], file_name=named), tmp_path)
     assert (found.image if isinstance(found, Found) else None) == (tmp_path / path if path else None)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_name_whose_accents_are_apart(backwards: bool, tmp_path: Path) -> None:
+    spellings = [unicodedata.normalize("NFC", "Größe.png"), unicodedata.normalize("NFD", "Größe.png")]
+    named, there = reversed(spellings) if backwards else spellings
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / there).touch()
+    assert read(coco_file(tmp_path, [], file_name=f"a/{named}"))[0].image == tmp_path / "a" / there

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from itertools import pairwise
 from pathlib import Path
 
@@ -187,6 +188,12 @@ def test_numbers_of_names_may_be_text(tmp_path: Path) -> None:
         description.write_text(f"train: images\nnames: {names}\n")
         with pytest.raises(BadFormat, match="'names'"):
             list(find_yolo(tmp_path, ("cat",)))
+
+
+def test_a_label_file_whose_accents_are_apart(tmp_path: Path) -> None:
+    apart, together = (unicodedata.normalize(form, "Größe") for form in ("NFD", "NFC"))
+    lay_out(tmp_path, f"images/{apart}.jpg", f"labels/{together}.txt")
+    assert found(tmp_path) == {f"images/{apart}.jpg": (None, f"labels/{together}.txt")}
 
 
 def test_what_numbers_mean_is_told_where_only_the_project_says_it(tmp_path: Path) -> None:

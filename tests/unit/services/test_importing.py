@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -132,3 +133,15 @@ def test_a_refusal_does_not_hide_that_images_joined(ledger: Ledger) -> None:
         import_labels(
             [by_id(0, Said(("pig",)))], ledger, ["cat"], source="x", renaming=Renaming(), at=NOON, joined=3
         )
+
+
+def test_a_name_is_known_in_either_spelling(ledger: Ledger, tmp_path: Path) -> None:
+    """With its accent on the letter or after it, as macOS keeps it."""
+    apart, together = (unicodedata.normalize(form, "Größe.png") for form in ("NFD", "NFC"))
+    (tmp_path / apart).write_bytes(b"y")
+    row = ingested(7, folder=tmp_path)
+    stamp = ((tmp_path / apart).stat().st_size, (tmp_path / apart).stat().st_mtime_ns)
+    sample = replace(row.sample, path=tmp_path / apart)
+    ledger.samples.add([replace(row, sample=sample, source=tmp_path / apart, source_stamp=stamp)])
+    told = take(ledger, Found(Path("nowhere") / together, None, Said()))
+    assert (told.images, told.problems) == (1, ())
