@@ -27,7 +27,7 @@ def log(config: Path, overrides: tuple[str, ...], workspace: Path | None, sample
     Who proposed what, how doubtful it was, who was asked and answered what, object by object with the mask before
     and after, what reviewers decided, which dataset versions have it, which models learnt from it.
 
-    SAMPLE is the image's file name, or the start of its id.
+    SAMPLE is the image's file name, as much of its path as tells it from others, or the start of its id.
     """
     from pipeline.services.history import find_sample, life_of
     from pipeline.wiring import open_house

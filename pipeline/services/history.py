@@ -7,7 +7,7 @@ version was the first to hear it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,26 +59,38 @@ class Life:
 
 
 def find_sample(workspace: Workspace, word: str) -> Sample:
-    """The image whose id starts with `word`, or that was found under that file name, stem or path.
+    """The image whose id starts with `word`, or that was found under that path, the end of it, or that stem.
 
-    Raises ConfigError, naming the images, unless there is exactly one.
+    Raises ConfigError, with the paths of the images that it could be, unless there is exactly one.
     """
-    named = Path(word)
-    found = {
-        sample_id
-        for path, (sample_id, _) in workspace.ledger.samples.sources().items()
-        if word in (Path(path).name, Path(path).stem) or Path(path) == named.absolute()
-    }
-    if not found and word:
-        found = {sample.id for sample in workspace.ledger.samples.all() if sample.id.startswith(word.lower())}
-    if len(found) != 1:
-        told = ", ".join(sample_id[:16] for sample_id in sorted(found)[:_SHOWN])
-        more = f" ({told}{', …' if len(found) > _SHOWN else ''})" if found else ""
-        raise ConfigError(
-            f"{len(found) or 'no'} images are called {word!r}{more}: give the file name, or more of the id",
-            key="SAMPLE",
-        )
-    return workspace.ledger.samples.get(found.pop())
+    samples, named = workspace.ledger.samples, Path(word)
+    sources = {Path(path): sample_id for path, (sample_id, _) in samples.sources().items()}
+    ways: tuple[Callable[[Path], bool], ...] = (
+        lambda path: path == named.absolute(),
+        lambda path: word == path.stem or path.parts[-len(named.parts) :] == named.parts,
+    )
+    for fits in ways if word else ():
+        if found := {path: sample_id for path, sample_id in sources.items() if fits(path)}:
+            break
+    else:
+        known = samples.all() if word else []
+        found = {one.path: one.id for one in known if one.id.startswith(word.lower())}
+    ids = set(found.values())
+    if len(ids) == 1:
+        return samples.get(ids.pop())
+    raise ConfigError(_told(word, {sample_id: path for path, sample_id in found.items()}), key="SAMPLE")
+
+
+def _told(word: str, found: Mapping[str, Path]) -> str:
+    """That no image is meant, or several are: these."""
+    if not found:
+        return f"no images are called {word!r}: give the file name, or the start of the id"
+    shown = sorted((str(path), sample_id) for sample_id, path in found.items())[:_SHOWN]
+    lines = [f"  {sample_id[:16]}  {path}" for path, sample_id in shown]
+    more = ["  …"] if len(found) > len(lines) else []
+    return "\n".join(
+        [f"{len(found)} images are called {word!r}: give more of the path, or of the id", *lines, *more]
+    )
 
 
 def life_of(workspace: Workspace, sample: Sample) -> Life:

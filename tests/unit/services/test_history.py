@@ -170,4 +170,29 @@ def test_a_word_for_several_images_names_them(workspace: Workspace) -> None:
     workspace.ledger.samples.add([replace(twin, source=Path("/other/1.png"))])
     with pytest.raises(ConfigError, match="2 images are called") as caught:
         find_sample(workspace, "1.png")
-    assert KEY[:16] in str(caught.value)
+    assert str(caught.value).splitlines()[1:] == [
+        f"  {KEY[:16]}  /images/1.png",
+        f"  {twin.sample.id[:16]}  /other/1.png",
+    ]
+    assert find_sample(workspace, "images/1.png").id == KEY
+    assert find_sample(workspace, "other/1.png").id == twin.sample.id
+    with pytest.raises(ConfigError, match="no images are called"):
+        find_sample(workspace, "mages/1.png")
+
+
+def test_of_many_images_only_some_are_named(workspace: Workspace) -> None:
+    workspace.ledger.samples.add(
+        [replace(ingested(number), source=Path(f"/{number}/a.png")) for number in range(3, 10)]
+    )
+    with pytest.raises(ConfigError, match="7 images are called 'a'") as caught:
+        find_sample(workspace, "a")
+    assert str(caught.value).count("/a.png") == 5
+    assert str(caught.value).endswith("…")
+
+
+def test_the_file_that_the_word_is_a_path_to_comes_first(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.ledger.samples.add([replace(ingested(3), source=tmp_path / "1.png")])
+    monkeypatch.chdir(tmp_path)
+    assert find_sample(workspace, "1.png").id == sample_id(3)
