@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ BUSY_TIMEOUT_S = 30.0
 CHUNK = 500
 """Ids in one SQL list: below every database's limit."""
 _WRITES = "maskloop_writes"
+_DISK = ("disk I/O error", "disk is full")
+"""How SQLite words a refusal of the disk; of a full one too, where the log beside the database cannot grow."""
 
 
 class Database:
@@ -127,9 +130,21 @@ class Database:
         except IntegrityError as exc:
             raise LedgerError(f"the ledger in {self._root} refused a write: {exc.orig}") from exc
         except OperationalError as exc:
-            raise LedgerError(f"the ledger in {self._root} could not be used: {exc.orig}") from exc
+            raise LedgerError(
+                f"the ledger in {self._root} could not be used: {exc.orig}{self._room(exc)}"
+            ) from exc
         except DatabaseError as exc:
             raise LedgerCorrupt(f"the ledger in {self._root} is damaged: {exc.orig}") from exc
+
+    def _room(self, exc: OperationalError) -> str:
+        """What SQLite does not say when the disk refuses it something: whether there is any room left."""
+        if self._engine.dialect.name != "sqlite" or not any(word in str(exc.orig) for word in _DISK):
+            return ""
+        free = shutil.disk_usage(self._root).free
+        return (
+            f"; {free / 1e6:,.1f} MB are free on its disk: make room if that is little (`pipeline gc` frees what "
+            "nothing refers to), and start again; what was recorded before is unharmed"
+        )
 
 
 def _add_columns(connection: Connection) -> None:

@@ -17,7 +17,7 @@ from pipeline.domain.mask import Mask
 from pipeline.domain.prompts import MaskPrediction
 from pipeline.errors import LedgerCorrupt, LedgerError
 from pipeline.store import schema
-from pipeline.store.database import Database
+from pipeline.store.database import Database, set_pointer
 from pipeline.store.ledger import Ledger
 from pipeline.store.shards import ShardStore
 from pipeline.store.workspace import Workspace
@@ -91,6 +91,26 @@ def test_any_folder_name_can_hold_a_ledger(tmp_path: Path, name: str) -> None:
 def test_every_table_can_be_made_by_postgresql(table: Table) -> None:
     statement = CreateTable(table).compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
     assert f"CREATE TABLE {table.name}" in str(statement)
+
+
+def test_a_full_disk_is_told_with_the_room_that_is_left(tmp_path: Path) -> None:
+    database = Database(tmp_path / "ledger.sqlite", root=tmp_path)
+    database.join_fence()
+
+    def fill() -> None:
+        with database.write("much") as connection:
+            connection.exec_driver_sql("PRAGMA max_page_count = 1")  # SQLite takes what it has already
+            set_pointer(connection, "a", "x" * 1_000_000)
+
+    def ask() -> None:
+        with database.read() as connection:
+            connection.exec_driver_sql("SELECT * FROM nowhere")
+
+    with pytest.raises(LedgerError, match=r"disk is full; [\d,.]+ MB are free on its disk: make room"):
+        fill()
+    with pytest.raises(LedgerError, match=r"no such table: nowhere$"):
+        ask()
+    database.close()
 
 
 def test_no_changed_byte_of_a_shard_goes_unnoticed(tmp_path: Path) -> None:
