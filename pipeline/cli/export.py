@@ -30,6 +30,7 @@ _HELP = "\n\n".join(
     (
         "Write a dataset version of CONFIG as a folder that other tools read. What each format cannot hold:",
         *(f"{name}: {loss}." for name, loss in LOSSES.items()),
+        "Images are called by the start of their ids; names.csv tells what they were called when they came in.",
         "With the format yolo every mask is written, read back as Ultralytics does, and compared.",
         "Masks under --floor are listed, and shown before and after in OUT-round-trip.html beside the folder.",
     )
@@ -78,6 +79,7 @@ def export(
 ) -> None:
     """Write a dataset version of CONFIG as a folder that other tools read."""
     from pipeline.cli.versions import version_named
+    from pipeline.services.publishing import original_paths
     from pipeline.wiring import open_house
 
     _, opened, _ = open_house(config, overrides, workspace=workspace, create=False)
@@ -95,7 +97,7 @@ def export(
         click.echo(as_json(told | {"loss": LOSSES[format_], "floor": floor, "under_floor": rows} | sheets))
         return
     click.echo(f"{many(len(entries), 'image')} of version {chosen[:12]} as {format_} in {out}")
-    _tell(lossy, floor, sheet, {sample_id: path.name for sample_id, path in _paths(opened).items()})
+    _tell(lossy, floor, sheet, original_paths(opened))
 
 
 def _write(
@@ -105,30 +107,28 @@ def _write(
     from pipeline.cli.progress import Progress
     from pipeline.domain.dataset import parse_manifest
     from pipeline.events import broadcast
-    from pipeline.services.publishing import image_paths
+    from pipeline.services.publishing import image_paths, original_paths
+    from pipeline.stages.export import export_names
     from pipeline.store.atomic import atomic_folder
 
     classes, entries = parse_manifest(opened.blobs.read(version))
     with Progress(sys.stderr) as progress:
         emit = broadcast(progress)
         emit("export.started", total=len(entries))
-        # A table names the images and ships none.
-        paths = _paths(opened).__getitem__ if format_ == "table" else image_paths(opened, by_content=True)
-        image_path = _counted(paths, emit)
+        originals, names_only = original_paths(opened), format_ == "table"
+        image_path = originals.__getitem__ if names_only else image_paths(opened, by_content=True)
         made: list[Path] = []
 
         def fill(fresh: Path) -> None:
             made.append(fresh)
-            write(entries, classes, image_path, fresh)
+            write(entries, classes, _counted(image_path, emit), fresh)
+            if not names_only:
+                export_names(entries, lambda sample_id: originals[sample_id].name, fresh)
 
         atomic_folder(folder, fill)
     if not made:  # another process has been faster
         raise _taken(folder)
     return entries
-
-
-def _paths(opened: Workspace) -> dict[str, Path]:
-    return {sample.id: sample.path for sample in opened.ledger.samples.all()}
 
 
 def _check_free(place: Path) -> None:
@@ -174,14 +174,14 @@ def writer(format_: str, segmentation: Segmentation) -> Callable[..., None]:
     return stage.export_table
 
 
-def _tell(lossy: list[Lossy], floor: float, sheet: Path, names: Mapping[str, str]) -> None:
+def _tell(lossy: list[Lossy], floor: float, sheet: Path, originals: Mapping[str, Path]) -> None:
     if not lossy:
         return
     click.echo(
         f"{many(len(lossy), 'mask')} under an IoU of {floor:g} after the round trip, shown in {short(sheet)}"
     )
     for one in lossy[:_LISTED]:
-        click.echo(f"  {one.iou:.3f}  {one.instance.label}  {names[one.sample_id]}  {one.instance.id}")
+        click.echo(f"  {one.iou:.3f}  {one.instance.label}  {originals[one.sample_id].name}  {one.instance.id}")
     if len(lossy) > _LISTED:
         click.echo(f"  and {len(lossy) - _LISTED} more")
 

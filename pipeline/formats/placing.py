@@ -14,7 +14,7 @@ from pathlib import Path
 from pipeline.domain.dataset import DatasetEntry
 from pipeline.errors import DataError
 
-__all__ = ["SPLITS", "is_copy", "make_folders", "named_images", "place_image", "write_or_link"]
+__all__ = ["SPLITS", "image_stem", "is_copy", "make_folders", "named_images", "place_image", "write_or_link"]
 
 SPLITS = ("train", "val", "test")
 _STEM_LENGTH = 16
@@ -39,6 +39,11 @@ def make_folders(folder: Path, names: Iterable[str]) -> None:
         (folder / name).mkdir(parents=True, exist_ok=True)
 
 
+def image_stem(sample_id: str) -> str:
+    """What the image of a sample is called, less the suffix."""
+    return sample_id[:_STEM_LENGTH]
+
+
 def named_images(
     entries: Iterable[DatasetEntry], image_path: Callable[[str], Path]
 ) -> Iterator[tuple[DatasetEntry, str]]:
@@ -48,7 +53,7 @@ def named_images(
     """
     taken: dict[str, str] = {}
     for entry in sorted(entries, key=lambda entry: entry.sample_id):
-        stem = entry.sample_id[:_STEM_LENGTH]
+        stem = image_stem(entry.sample_id)
         if stem in taken:
             raise DataError(
                 f"shares its first {_STEM_LENGTH} digits with {taken[stem]}", sample_id=entry.sample_id

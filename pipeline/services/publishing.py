@@ -27,7 +27,7 @@ from pipeline.stages.export import export_yolo, tree_hash
 from pipeline.store.atomic import atomic_folder
 from pipeline.store.workspace import Workspace
 
-__all__ = ["code_name", "folder_of", "image_paths", "publish"]
+__all__ = ["code_name", "folder_of", "image_paths", "original_paths", "publish"]
 
 _UNKNOWN = ("", (-1, -1))
 """What no file's stamp is: the file is read."""
@@ -88,6 +88,16 @@ def image_paths(workspace: Workspace, *, by_content: bool = False) -> Callable[[
         return path
 
     return path_of
+
+
+def original_paths(workspace: Workspace) -> dict[str, Path]:
+    """The file that each sample came in as, by sample id: of a readable copy the original."""
+    found = {sample.id: sample.path for sample in workspace.ledger.samples.all()}
+    sources = {Path(path): sample_id for path, (sample_id, _) in workspace.ledger.samples.sources().items()}
+    for path, sample_id in sorted(sources.items()):
+        if sources.get(found[sample_id]) != sample_id:
+            found[sample_id] = path
+    return found
 
 
 def _parent_of(version: str, before: DatasetVersion | None) -> str | None:

@@ -6,6 +6,7 @@ places the images below images/{train,val,test}, and has manifest.jsonl, which k
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +17,7 @@ from pipeline.domain.records import Instance
 from pipeline.errors import DataError
 from pipeline.formats.coco import Segmentation, coco_bytes
 from pipeline.formats.labels import LabelledImage
-from pipeline.formats.placing import SPLITS, make_folders, named_images, place_image, write_or_link
+from pipeline.formats.placing import SPLITS, image_stem, make_folders, named_images, place_image, write_or_link
 from pipeline.formats.planes import plane_bytes, planes_of, sidecar_bytes
 from pipeline.formats.table import write_table
 from pipeline.formats.yolo import data_yaml, label_rows
@@ -26,6 +27,7 @@ __all__ = [
     "export_coco",
     "export_label_studio",
     "export_masks",
+    "export_names",
     "export_table",
     "export_yolo",
     "tree_hash",
@@ -154,6 +156,19 @@ def export_table(
     for entry in rows:
         _check_labels(entry, classes)
     write_table(rows, folder / "instances.parquet", lambda sample_id: image_path(sample_id).name)
+
+
+def export_names(entries: Iterable[DatasetEntry], name_of: Callable[[str], str], folder: Path) -> None:
+    """Add names.csv to an exported `folder`: of each of its images the file, the sample id and, by `name_of`, what the
+    file was called that came in.
+    """
+    ids = {image_stem(entry.sample_id): entry.sample_id for entry in entries}
+    with (folder / "names.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("file", "sample", "original_name"))
+        for path in sorted((folder / "images").glob("*/*")):
+            sample_id = ids[path.stem]
+            writer.writerow((path.relative_to(folder).as_posix(), sample_id, name_of(sample_id)))
 
 
 def tree_hash(folder: Path) -> str:

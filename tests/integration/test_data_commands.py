@@ -22,9 +22,16 @@ def test_export_yolo(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "out" / "yolo"
     told = json_of(pipeline("export", TINY, "--workspace", finished, "--out", out, "--json"))
     assert (told["format"], told["folder"]) == ("yolo", str(out))
-    names = yaml.safe_load((out / "data.yaml").read_text())["names"]
-    assert list(names.values() if isinstance(names, dict) else names) == ["coin", "ring", "leaf", "star"]
+    classes = yaml.safe_load((out / "data.yaml").read_text())["names"]
+    assert list(classes.values() if isinstance(classes, dict) else classes) == ["coin", "ring", "leaf", "star"]
     assert len([path for path in (out / "images").rglob("*") if path.is_file()]) == told["images"]
+    names = (out / "names.csv").read_text().splitlines()
+    assert names[0] == "file,sample,original_name"
+    assert {row.rpartition(",")[2] for row in names[1:]} <= {path.name for path in (finished / "scenes").iterdir()}
+    assert [row.partition(",")[0] for row in names[1:]] == sorted(
+        path.relative_to(out).as_posix() for path in (out / "images").glob("*/*")
+    )
+    (out / "names.csv").unlink()
     assert tree_hash(out) == tree_hash(finished / "datasets" / told["version"][:16])
     assert all(path.stat().st_nlink == 1 for path in (out / "images").rglob("*.*")), (
         "other tools may write into it"

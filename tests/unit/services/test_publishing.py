@@ -20,7 +20,7 @@ from pipeline.domain.ingested import IngestedSample
 from pipeline.domain.records import Instance, Sample, State
 from pipeline.errors import DataError, LedgerError
 from pipeline.formats.reading import stamp_of
-from pipeline.services.publishing import folder_of, image_paths, publish
+from pipeline.services.publishing import folder_of, image_paths, original_paths, publish
 from pipeline.stages.export import tree_hash
 from pipeline.store.workspace import Workspace
 from pipeline.wiring import load_config
@@ -165,6 +165,23 @@ def test_a_readable_copy_is_looked_at_whole(workspace: Workspace, config: Config
     with pytest.raises(DataError, match="the readable copy of this image, is gone or damaged") as caught:
         publish(workspace, [DatasetEntry("9" * 64, SIZE_HW, "train", "g", 1, ())], 1, config)
     assert caught.value.sample_id == "9" * 64
+
+
+def test_the_original_of_a_sample(workspace: Workspace, tmp_path: Path) -> None:
+    blob = workspace.blobs.path(workspace.blobs.put(png(9)))
+    rows = [
+        IngestedSample(Sample(key * 64, path, SIZE_HW, "train", "g"), tmp_path / name, (1, 1), None, None)
+        for key, path, name in (
+            ("9", blob, "c.heic"),
+            ("9", blob, "b.heic"),
+            ("8", tmp_path / "z.png", "z.png"),
+            ("8", tmp_path / "z.png", "a.png"),
+        )
+    ]
+    workspace.ledger.samples.add(rows)
+    found = original_paths(workspace)
+    assert (found["9" * 64].name, found["8" * 64].name) == ("b.heic", "z.png")
+    assert found[named(1)] == tmp_path / "1.png"
 
 
 def test_a_flipped_bit_that_no_stamp_tells_of(workspace: Workspace, tmp_path: Path) -> None:
