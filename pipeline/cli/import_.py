@@ -107,7 +107,8 @@ def _imported(
     proposals: bool,
     emit: Emit,
 ) -> Imported:
-    from pipeline.services.belonging import Belonging, read_beside
+    from pipeline.formats.beside import read_beside
+    from pipeline.services.belonging import Belonging
     from pipeline.services.importing import find_labels, import_labels
     from pipeline.wiring import label_studio_files
 

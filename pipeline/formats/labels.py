@@ -42,7 +42,8 @@ SPLIT_NAMES: Mapping[str, Split] = {
 """What datasets call the three splits."""
 
 PROPOSED = (
-    "a model's proposal is no label; `--accept-proposals` takes those of a file that somebody has looked over"
+    "a model's proposal is no label; `pipeline import --accept-proposals` takes those of a file that somebody has "
+    "looked over"
 )
 
 

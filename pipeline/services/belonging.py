@@ -5,62 +5,18 @@ The label file itself may say a split, and a table a group; `manifest.jsonl`, wh
 
 from __future__ import annotations
 
-import json
-import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from pipeline.domain.records import Sample, Split
-from pipeline.errors import BadFormat
-from pipeline.formats.labels import SPLIT_NAMES, Found, LabelProblem, exists
+from pipeline.formats.beside import Place, start_of
+from pipeline.formats.labels import Found, LabelProblem, exists
 
-__all__ = ["Belonging", "Beside", "Place", "read_beside"]
+__all__ = ["Belonging"]
 
-_PROPOSED = b'"state":"proposed"'
-"""As a line of manifest.jsonl has it; in a name, the quotation marks would be escaped."""
-_ID = re.compile(r"[0-9a-f]{16,64}")
 _START = 16
-
-
-class Place(NamedTuple):
-    """A split, if one is said, and a group, "" if none is."""
-
-    split: Split | None = None
-    group: str = ""
-
-
-class Beside(NamedTuple):
-    """What a `manifest.jsonl` says of samples, by id: where they belong, and which have a model's proposals."""
-
-    places: Mapping[str, Place]
-    proposed: frozenset[str]
-
-
-def read_beside(path: Path) -> Beside:
-    """Of the manifest that an export put beside the labels at `path`; of no samples where there is none.
-
-    A format may not tell who made a mask: labels of samples with proposals are no person's word. Lines that are no
-    manifest's say nothing, because others use the name too. Raises BadFormat for one with proposals that is damaged.
-    """
-    folder = path if path.is_dir() else path.parent
-    manifest = (folder.parent if folder.name == "annotations" else folder) / "manifest.jsonl"
-    places: dict[str, Place] = {}
-    proposed: set[str] = set()
-    for number, line in enumerate(manifest.read_bytes().splitlines() if manifest.is_file() else (), start=1):
-        try:
-            row = json.loads(line)
-            sample = str(row["sample"])
-        except (ValueError, KeyError, TypeError, RecursionError) as exc:
-            if _PROPOSED in line:
-                raise BadFormat(f"not a manifest row: {exc}", path=manifest, line=number) from exc
-            continue
-        places[sample] = Place(SPLIT_NAMES.get(str(row.get("split"))), str(row.get("group") or ""))
-        if _PROPOSED in line:
-            proposed.add(sample)
-    return Beside(places, frozenset(proposed))
 
 
 class Belonging:
@@ -107,4 +63,5 @@ def _normal(image: Path) -> str:
 
 
 def _starts(image: Path) -> list[str]:
-    return [image.stem[:_START]] if _ID.fullmatch(image.stem) else []
+    start = start_of(image)
+    return [start] if start else []

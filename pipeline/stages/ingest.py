@@ -26,6 +26,7 @@ from pipeline.domain.records import Instance, Sample, Split
 from pipeline.domain.splits import FirstByHash, assign_split, group_key
 from pipeline.errors import ConfigError, DataError
 from pipeline.events import Emit, silent
+from pipeline.formats.beside import with_beside
 from pipeline.formats.coco import Crowd
 from pipeline.formats.coco_layout import find_coco_dataset
 from pipeline.formats.folder import find_images
@@ -305,7 +306,8 @@ class _Intake:
                     self.earlier[sample_id] = None
             elif self.shared.quarantined.get(str(printable(found.image))) != stamp:
                 frame = self._recalled(found.image, stamp)
-                yield Item(found.image, stamp, found.split, found.labels, self._key(found.image), frame)
+                key = found.group or self._key(found.image)
+                yield Item(found.image, stamp, found.split, found.labels, key, frame)
 
     def _recalled(self, image: Path, stamp: Stamp) -> Frame | None:
         """What an interrupted call read of the file, if that is all that is wanted. Scenes are faster drawn."""
@@ -327,9 +329,9 @@ class _Intake:
             case "coco":
                 below = path / "images" if (path / "images").is_dir() else path
                 labels, images = (source.labels.resolve(), below) if source.labels else (path, None)
-                found = find_coco_dataset(labels, images, ignore=ignore, crowd=source.crowd)
+                found = with_beside(find_coco_dataset(labels, images, ignore=ignore, crowd=source.crowd), labels)
             case "yolo":
-                found = find_yolo(path, self.shared.classes, ignore=ignore)
+                found = with_beside(find_yolo(path, self.shared.classes, ignore=ignore), path)
         empty = True
         for one in found:
             empty = empty and isinstance(one, LabelProblem)

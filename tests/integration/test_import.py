@@ -165,10 +165,22 @@ def test_an_exported_folder_is_a_source_with_its_splits(finished: Path, tmp_path
     (tmp_path / "config.yaml").write_text(re.sub(r"- \{kind: scenes.*\}", source, TINY.read_text()))
     assert pipeline("ingest", tmp_path / "config.yaml", "--workspace", tmp_path / "new").exit_code == 0
     here = places(tmp_path / "new")
-    assert {key: split for key, (split, _) in here.items()} == {
-        key: split for key, (split, _) in places(finished).items() if key in here
-    }
+    assert here == {key: place for key, place in places(finished).items() if key in here}
     assert len(imported(tmp_path / "new")) == len(here)
+
+
+@pytest.mark.parametrize("kind", ["coco", "yolo"])
+def test_a_source_with_proposals_teaches_nothing(kind: str, finished: Path, tmp_path: Path) -> None:
+    _, guessed = proposed_in(finished)
+    export_one(kind, replace(guessed, group="clip"), finished, tmp_path / "out")
+    source = f"- {{kind: {kind}, path: {tmp_path / 'out'}}}"
+    (tmp_path / "config.yaml").write_text(re.sub(r"- \{kind: scenes.*\}", source, TINY.read_text()))
+    assert pipeline("ingest", tmp_path / "config.yaml", "--workspace", tmp_path / "new").exit_code == 0
+    assert places(tmp_path / "new") == {guessed.sample_id: (guessed.split, "clip")}
+    assert imported(tmp_path / "new") == {}
+    _, opened, _ = open_house(TINY, workspace=tmp_path / "new", create=False)
+    (row,) = opened.ledger.samples.quarantined()
+    assert "--accept-proposals" in row.reason
 
 
 # --- labels of which nobody has heard -------------------------------------------------------------------------
@@ -405,7 +417,7 @@ def test_what_a_model_proposed_never_becomes_a_label(
     place = ("--workspace", fresh, "--format", kind)
     result = pipeline("import", TINY, tmp_path / "out", *place)
     assert result.exit_code == 1
-    assert "`--accept-proposals`" in result.stdout
+    assert "--accept-proposals`" in result.stdout
     assert imported(fresh) == before
 
 

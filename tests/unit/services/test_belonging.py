@@ -7,31 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import BadFormat
+from pipeline.formats.beside import Place
 from pipeline.formats.labels import Found
-from pipeline.services.belonging import Belonging, Place, read_beside
+from pipeline.services.belonging import Belonging
 from tests.fakes.store import sample, sample_id
 
 HERE = Path("/nowhere")
-
-
-def test_what_a_manifest_says(tmp_path: Path) -> None:
-    (tmp_path / "annotations").mkdir()
-    lines = [
-        '{"format":1}',
-        '{"sample":"a","split":"val","group":"clip","instances":[{"state":"proposed"}]}',
-        '{"sample":"b"}',
-        "of another program",
-    ]
-    (tmp_path / "manifest.jsonl").write_text("\n".join(lines))
-    for path in (tmp_path, tmp_path / "x.json", tmp_path / "annotations" / "x.json"):
-        beside = read_beside(path)
-        assert beside.places == {"a": Place("val", "clip"), "b": Place()}
-        assert beside.proposed == {"a"}
-    assert read_beside(tmp_path / "annotations" / "deeper" / "x.json") == ({}, frozenset())
-    (tmp_path / "manifest.jsonl").write_text('{"state":"proposed"')
-    with pytest.raises(BadFormat, match="line 1: not a manifest row"):
-        read_beside(tmp_path)
 
 
 def test_the_file_speaks_before_the_manifest_and_of_the_rest_the_manifest_does() -> None:
