@@ -57,15 +57,20 @@ class CocoLabels:
             return Labels((), (*self.problems, LabelProblem(self.path, None, reason)))
         instances: list[Instance] = []
         problems = list(self.problems)
+        crowds: list[Any] = []
         for row in self.rows:
             try:
                 label = _label(row, self.categories)
-                if label not in self.ignore:
-                    _check_crowd(row, self.crowd)
-                    box, mask = _shape(row, size_hw)
-                    instances.append(imported(label, box, mask, key=key, source=self.path))
+                if label in self.ignore:
+                    continue
+                if row.get("iscrowd") and self.crowd == "refuse":
+                    crowds.append(row.get("id"))
+                    continue
+                box, mask = _shape(row, size_hw)
+                instances.append(imported(label, box, mask, key=key, source=self.path))
             except DataError as exc:
                 problems.append(LabelProblem(self.path, None, f"annotation {row.get('id')}: {exc.reason}"))
+        problems += [LabelProblem(self.path, None, _refusal(crowds))] if crowds else []
         return Labels(told_apart(instances, key=key, source=self.path), tuple(problems))
 
 
@@ -166,12 +171,12 @@ def _label(row: Mapping[str, Any], categories: Mapping[int, str]) -> str:
     return categories[number]
 
 
-def _check_crowd(row: Mapping[str, Any], crowd: Crowd) -> None:
-    if row.get("iscrowd") and crowd == "refuse":
-        raise DataError(
-            "a crowd region (iscrowd) stands for several objects; where each is one, as in CVAT's files, say so: "
-            "`--crowd objects` of an import, `crowd: objects` of a source"
-        )
+def _refusal(crowds: Sequence[Any]) -> str:
+    more = f" and {len(crowds) - 1} more" if len(crowds) > 1 else ""
+    return (
+        f"annotation {crowds[0]!r:.40}{more}: a crowd region (iscrowd) stands for several objects; where each is one, "
+        "as in CVAT's files, say so: `--crowd objects` of an import, `crowd: objects` of a source"
+    )
 
 
 def _shape(row: Mapping[str, Any], size_hw: SizeHW) -> tuple[Box | None, Mask | None]:

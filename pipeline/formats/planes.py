@@ -130,9 +130,9 @@ class PlaneLabels:
         for number, masks in enumerate(planes, start=1):
             nobodys = [value for value in masks if (number, value) not in used]
             if nobodys:
-                problems.append(
-                    LabelProblem(self.path, None, f"plane {number}: nobody has the number {nobodys[0]}")
-                )
+                drawn = f"what was drawn anew needs a row in {self.path.name}"
+                reason = f"plane {number}: nobody has the number {nobodys[0]}; {drawn}"
+                problems.append(LabelProblem(self.path, None, reason))
         return Labels(told_apart(instances, key=key, source=self.path), tuple(problems))
 
 

@@ -130,16 +130,18 @@ RING = {"segmentation": [[2, 3, 12, 3, 12, 9, 2, 9]]}
 
 
 def test_crowds_are_objects_only_where_somebody_says_so(tmp_path: Path) -> None:
-    path = coco_file(tmp_path, [RING | {"iscrowd": 1}, RING])
+    path = coco_file(tmp_path, [RING | {"iscrowd": 1}, RING, RING | {"iscrowd": 1, "id": 8}])
     _, refused = read(path)
     assert len(refused.instances) == 1
-    assert "`--crowd objects`" in str(refused.problems[0])
+    (problem,) = refused.problems
+    assert problem.reason.startswith("annotation 0 and 1 more: a crowd region")
+    assert "`--crowd objects`" in problem.reason
     (found,) = find_coco(path, tmp_path, crowd="objects")
     assert isinstance(found, Found)
     assert found.labels is not None
     labels = found.labels.read((20, 30), "key")
     assert labels.complete
-    assert len(labels.instances) == 2
+    assert len(labels.instances) == 3
 
 
 def test_a_crowd_that_nobody_asks_for_is_no_problem(tmp_path: Path) -> None:
