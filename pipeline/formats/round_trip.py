@@ -108,7 +108,15 @@ def _vertices(ring: Ring, size_hw: SizeHW, scaled_hw: SizeHW) -> _Floats:
     """`float32 (n, 2)`: the row of a ring as the loader reads it, in pixels of an image that was scaled."""
     # The text has six decimals; to write it and read it again takes as long as all the rest.
     row = np.round(ring / size_hw[::-1], DECIMALS).astype(np.float32)
-    return _resampled(row) * np.array(scaled_hw[::-1], dtype=np.float32)
+    # A point put between two in one line of pixels is in that line, and changes nothing.
+    points = row if _is_square(row) else _resampled(row)
+    return points * np.array(scaled_hw[::-1], dtype=np.float32)
+
+
+def _is_square(ring: _Floats) -> bool:
+    """Whether every edge runs along a row or a column: so do all but seams."""
+    along = ring[1:] == ring[:-1]
+    return bool((along[:, 0] | along[:, 1]).all()) and bool((ring[0] == ring[-1]).any())
 
 
 def _filled(vertices: _Floats, corner: tuple[int, int], size_hw: SizeHW) -> npt.NDArray[np.uint8]:
