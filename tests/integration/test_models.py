@@ -23,7 +23,9 @@ WHY = ("--reason", "the masks look better")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace of two rounds, both of whose models were promoted."""
     workspace = tmp_path_factory.mktemp("models") / "workspace"
-    assert pipeline("run", TINY, "--workspace", workspace).exit_code == 0
+    result = pipeline("run", TINY, "--workspace", workspace, "--set", "seed=7")
+    assert result.exit_code == 0, result.output
+    assert result.output.count(" replaces ") == 2, "with this seed both are better"
     return workspace
 
 
