@@ -161,11 +161,22 @@ def _add_columns(connection: Connection) -> None:
 def _add_digests(connection: Connection) -> None:
     """Give the rows of an older ledger their digests: what happens to them from now on is found out."""
     for table, columns in schema.DIGESTED.items():
-        some = select(*columns).where(table.c.digest.is_(None)).limit(CHUNK)
-        key = table.c.sample_id
-        change = table.update().where(key == bindparam("key")).values(digest=bindparam("new"))
-        while rows := connection.execute(some).all():
-            connection.execute(change, [{"key": row.sample_id, "new": row_digest(*row)} for row in rows])
+        keys = list(table.primary_key)
+        bare = select(*columns, *keys).where(table.c.digest.is_(None))
+        found = [
+            {"new": row_digest(*row[: len(columns)])}
+            | {f"old_{key.name}": value for key, value in zip(keys, row[len(columns) :], strict=True)}
+            for row in connection.execute(bare)
+        ]
+        if found:
+            same = [key == bindparam(f"old_{key.name}") for key in keys]
+            connection.execute(table.update().where(*same).values(digest=bindparam("new")), found)
+
+
+def _with_digest(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row as it is stored, with its digest if the table has them."""
+    columns = schema.DIGESTED.get(table)
+    return {**row, "digest": row_digest(*(row[column.name] for column in columns))} if columns else dict(row)
 
 
 def row_digest(*values: object) -> str:
@@ -199,19 +210,17 @@ def set_pointer(connection: Connection, name: str, value: str) -> None:
 def put(connection: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]) -> None:
     """Insert the row with this key, or change its values: the portable upsert of a single writer."""
     where = [table.c[column] == value for column, value in key.items()]
+    row = _with_digest(table, {**key, **values})
     if connection.execute(select(*(table.c[column] for column in key)).where(*where)).first() is None:
-        connection.execute(table.insert().values(**key, **values))
-    elif values:
-        connection.execute(table.update().where(*where).values(**values))
+        connection.execute(table.insert().values(**row))
+    elif changes := {name: value for name, value in row.items() if name not in key}:
+        connection.execute(table.update().where(*where).values(**changes))
 
 
 def insert_all(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert many new rows in one go, with their digests where the table has them; none is fine."""
-    if table in schema.DIGESTED:
-        names = [column.name for column in schema.DIGESTED[table]]
-        rows = [{**row, "digest": row_digest(*(row[name] for name in names))} for row in rows]
+    """Insert many new rows in one go; none is fine."""
     if rows:
-        connection.execute(table.insert(), rows)
+        connection.execute(table.insert(), [_with_digest(table, row) for row in rows])
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -49,9 +49,9 @@ __all__ = [
     "withdrawals",
 ]
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """2: withdrawals. 3: decisions, requests, promotions, likenesses, retractions, and columns of
-versions, models, marks and withdrawals. 4: digests of truths and likenesses."""
+versions, models, marks and withdrawals. 4, 5: digests of the rows of `DIGESTED`."""
 
 metadata = MetaData()
 
@@ -64,6 +64,7 @@ samples = Table(
     Column("width", Integer, nullable=False),
     Column("split", String, nullable=False, index=True),
     Column("group_key", Text, nullable=False),
+    Column("digest", String),
 )
 sources = Table(
     "sources",
@@ -147,13 +148,22 @@ marks = Table(
     Column("stage", String, nullable=False),
     Column("facts", Text, nullable=False),
     Column("seconds", Float),
+    Column("digest", String),
     PrimaryKeyConstraint("round", "stage"),
 )
 selections = Table(
-    "selections", metadata, Column("round", Integer, primary_key=True), Column("body", Text, nullable=False)
+    "selections",
+    metadata,
+    Column("round", Integer, primary_key=True),
+    Column("body", Text, nullable=False),
+    Column("digest", String),
 )
 rounds = Table(
-    "rounds", metadata, Column("round", Integer, primary_key=True), Column("body", Text, nullable=False)
+    "rounds",
+    metadata,
+    Column("round", Integer, primary_key=True),
+    Column("body", Text, nullable=False),
+    Column("digest", String),
 )
 tasks = Table(
     "tasks",
@@ -198,6 +208,7 @@ evaluations = Table(
     Column("model_id", String, nullable=False),
     Column("state", String, nullable=False),
     Column("body", Text, nullable=False),
+    Column("digest", String),
     PrimaryKeyConstraint("model_id", "state"),
 )
 pointers = Table(
@@ -263,8 +274,13 @@ likenesses = Table(
 """What an image looks like, coarsely: to find near-duplicates by."""
 
 DIGESTED = {
+    samples: (samples.c.id, samples.c.height, samples.c.width, samples.c.split, samples.c.group_key),
     truths: (truths.c.sample_id, truths.c.instances),
     likenesses: (likenesses.c.sample_id, likenesses.c.phash, likenesses.c.thumbnail),
+    marks: (marks.c.round, marks.c.stage, marks.c.facts),
+    selections: (selections.c.round, selections.c.body),
+    rounds: (rounds.c.round, rounds.c.body),
+    evaluations: (evaluations.c.model_id, evaluations.c.state, evaluations.c.body),
 }
 """Tables of which every row is kept with the digest of these columns."""
 

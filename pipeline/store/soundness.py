@@ -95,20 +95,20 @@ class Soundness:
             for column in _JSON:
                 for text in connection.execute(select(column)).scalars():
                     if not _is_json(text):
-                        yield f"{column} holds what is no JSON: {text:.40}"
+                        yield f"{column} holds what is no JSON: {text!s:.40}"
             for column, values in _VALUES.items():
                 strange = select(column).where(column.not_in(values)).distinct().order_by(column)
                 for value in connection.execute(strange).scalars():
                     yield f"{column} is {value!r}, which is none of {', '.join(values)}"
 
     def _of_digests(self) -> Iterator[str]:
-        """What simulations know of images, and what images look like, against the digests they were stored with."""
+        """The rows of the tables that have digests, each against its own."""
         with self._db.read() as connection:
             for table, columns in schema.DIGESTED.items():
                 rows = connection.execution_options(yield_per=1000).execute(select(table.c.digest, *columns))
                 for digest, *values in rows:
                     if digest is None or row_digest(*values) != digest:
-                        yield f"the row of image {values[0]} in {table.name} is not what was written"
+                        yield f"row {values[0]} of {table.name} is not what was written"
 
     def _of_annotations(self) -> Iterator[str]:
         """Every revision against the digest it was stored with, every object against its own columns."""
@@ -139,10 +139,10 @@ class Soundness:
                 yield f"shard {name} has products and no digest"
 
 
-def _is_json(text: str) -> bool:
+def _is_json(text: Any) -> bool:
     try:
         json.loads(text)
-    except ValueError:
+    except (ValueError, TypeError):  # where text was, a damaged row may hold anything
         return False
     return True
 

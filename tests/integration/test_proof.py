@@ -120,6 +120,13 @@ DAMAGE = {
     "a truth's digest": "UPDATE truths SET digest = NULL",
     "a perceptual hash": "UPDATE likenesses SET phash = replace(phash, 'a', 'b')",
     "a thumbnail": "UPDATE likenesses SET thumbnail = CAST(x'00' || substr(thumbnail, 2) AS BLOB)",
+    "a group": "UPDATE samples SET group_key = group_key || 'x'",
+    "a size": "UPDATE samples SET height = height + 1",
+    "a mark's number": "UPDATE marks SET facts = replace(facts, '\"images\": ', '\"images\": 1')",
+    "who was selected": "UPDATE selections SET body = replace(body, 'a', 'b')",
+    "a round's figure": "UPDATE rounds SET body = replace(body, '0.', '1.')",
+    "an evaluation's figure": "UPDATE evaluations SET body = replace(body, '0.', '1.')",
+    "a number where text was": "UPDATE rounds SET body = CAST(x'ff' AS BLOB)",
     "a row without its image": "PRAGMA foreign_keys = OFF; DELETE FROM samples WHERE split = 'train'",
 }
 

@@ -16,7 +16,7 @@ from pipeline.domain.records import Origin, OriginKind, State
 from pipeline.domain.rounds import Budget, ModelRef, Round, Selection
 from pipeline.errors import LedgerCorrupt, LedgerError
 from pipeline.store.ledger import Ledger
-from pipeline.store.schema import SCHEMA_VERSION
+from pipeline.store.schema import DIGESTED, SCHEMA_VERSION
 from tests.fakes.store import NOON, annotation, ingested, instance, sample, sample_id
 
 METRICS = Metrics(3, 4, 0.5, 0.25, None, None, {"cat": ClassMetrics(4, 0.5, 0.25, None, None)})
@@ -365,18 +365,23 @@ def test_rows_of_an_older_ledger_get_their_digests(tmp_path: Path, ledger: Ledge
     like = Likeness(7, bytes(THUMBNAIL_BYTES))
     numbers = range(1, 1_203)  # more than go into one statement
     ledger.samples.add([replace(ingested(number, truth=(instance(),)), likeness=like) for number in numbers])
+    ledger.rounds.mark(1, "merge", {"version": "a"}, seconds=0.5)
+    ledger.rounds.mark(1, "merge", {"version": "b"}, seconds=0.5)
+    ledger.rounds.mark(1, "train", {"model": "c"})
     ledger.close()
+    tables = [table.name for table in DIGESTED]
     with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
-        digests = "SELECT sample_id, digest FROM truths UNION SELECT sample_id, digest FROM likenesses"
-        wanted = sorted(connection.execute(digests))
-        for table in ("truths", "likenesses"):
-            connection.execute(f"ALTER TABLE {table} DROP COLUMN digest")
+        wanted = {name: sorted(connection.execute(f"SELECT digest FROM {name}")) for name in tables}
+        for name in tables:
+            connection.execute(f"ALTER TABLE {name} DROP COLUMN digest")
         connection.execute("UPDATE pointers SET value = '3' WHERE name = 'schema'")
     connection.close()
     opened = Ledger(tmp_path / "ledger.sqlite", root=tmp_path, now=lambda: NOON)
     assert list(opened.problems()) == []
     opened.close()
     with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
-        assert sorted(connection.execute(digests)) == wanted
-        assert len({digest for _, digest in wanted}) == 2 * len(numbers)
+        assert {name: sorted(connection.execute(f"SELECT digest FROM {name}")) for name in tables} == wanted
+        assert [len(set(wanted[name])) for name in ("samples", "truths", "likenesses", "marks")] == [1202] * 3 + [
+            2
+        ]
     connection.close()
