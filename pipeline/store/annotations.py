@@ -149,7 +149,9 @@ class Annotations:
             found = select(func.count()).select_from(_I.join(newest, same)).where(verified)
             instances = connection.execute(found).scalar_one()
             clicks = connection.execute(
-                select(func.coalesce(func.sum(_I.c.clicks), 0)).select_from(_I.join(_A, belongs)).where(human, whole)
+                select(func.coalesce(func.sum(_I.c.clicks), 0))
+                .select_from(_I.join(_A, belongs))
+                .where(human, whole)
             ).scalar_one()
             seconds = connection.execute(
                 select(func.coalesce(func.sum(_A.c.seconds), 0.0)).where(human)
