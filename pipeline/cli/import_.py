@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,6 +88,9 @@ def import_(
             found = _imported(
                 settings, opened, house, path, format_, images, renaming, crowd or "refuse", accept_proposals, emit
             )
+    if found.images and len(opened.ledger.rounds.all()) >= settings.rounds:
+        late = f"all {settings.rounds} rounds are finished: the next version has these labels, once `rounds` is raised"
+        found = replace(found, notes=(*found.notes, late))
     if json_:
         click.echo(as_json({"path": str(path), "format": format_, **vars(found)}))
     else:

@@ -139,6 +139,8 @@ def import_labels(
         if key not in twice
     ]
     fresh = ledger.annotations.append_all(said)
+    answered = len(ledger.annotations.answered_ids() & {one.sample_id for one in fresh})
+    read.notes += [_beaten(answered)] if answered else []
     count = sum(len(one.instances) for one in fresh)
     return Imported(joined, len(fresh), count, len(said) - len(fresh), tuple(read.problems), tuple(read.notes))
 
@@ -184,6 +186,14 @@ def _renamed(instances: Sequence[Instance], renaming: Renaming) -> tuple[Instanc
         replace(instance, label=renaming.names.get(instance.label, instance.label))
         for instance in instances
         if instance.label not in renaming.ignore
+    )
+
+
+def _beaten(count: int) -> str:
+    images = "1 of these images was" if count == 1 else f"{count} of these images were"
+    return (
+        f"{images} answered by people, whose word stands: there the file adds what they did not see, and corrects "
+        "nothing (`pipeline review` does)"
     )
 
 

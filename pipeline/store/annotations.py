@@ -119,6 +119,11 @@ class Annotations:
         """The samples of which a person or a label file has said all there is, as far as it stands."""
         return self._ids(_stands(), _A.c.origin_kind != OriginKind.MODEL.value, _A.c.partial.is_not(True))
 
+    def answered_ids(self) -> set[str]:
+        """The samples of which a person has said all there is, as far as it stands."""
+        human = _A.c.origin_kind == OriginKind.HUMAN.value
+        return self._ids(_stands(), human, _A.c.partial.is_not(True))
+
     def spoken_of_ids(self) -> set[str]:
         """The samples of which a person or a label file has said anything, as far as it stands."""
         return self._ids(_stands(), _A.c.origin_kind != OriginKind.MODEL.value)

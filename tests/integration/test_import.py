@@ -373,7 +373,9 @@ def test_labels_for_one_image_twice_are_refused(project: Path, tmp_path: Path) -
 def test_people_still_beat_what_is_imported(finished: Path, tmp_path: Path) -> None:
     """Labels for images that people have spoken of are kept, and change nothing of the next version."""
     export(finished, "coco", tmp_path / "out")
-    import_(finished, tmp_path / "out", "coco", "--ignore", "star")
+    told = import_(finished, tmp_path / "out", "coco", "--ignore", "star")
+    assert any("all 2 rounds are finished" in note for note in told["notes"])
+    assert any("6 of these images were answered by people, whose word stands" in note for note in told["notes"])
     _, opened, _ = open_house(TINY, workspace=finished, create=False)
     kinds = [said.origin.kind for said in opened.ledger.annotations.history()]
     assert OriginKind.HUMAN in kinds
