@@ -41,7 +41,8 @@ class Account:
     @staticmethod
     def drawn() -> Account:
         """With a password and a token that nobody knows."""
-        return Account("maskloop@example.org", secrets.token_urlsafe(12), secrets.token_hex(20))
+        # In hexadecimal: a password that begins with a minus would be an option to Label Studio's command.
+        return Account("maskloop@example.org", secrets.token_hex(12), secrets.token_hex(20))
 
 
 @dataclass(frozen=True)

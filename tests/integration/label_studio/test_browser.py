@@ -7,6 +7,7 @@ submits. What the browser showed is what the loop collects, and what the next ro
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,7 +23,11 @@ from connectors.tasks import Tasks, read_task
 from pipeline.domain.clicks import Click, next_click
 from pipeline.domain.dataset import parse_manifest
 from pipeline.domain.mask import Mask
+from pipeline.domain.prompts import Encoding, Prompt
 from pipeline.domain.records import Instance, OriginKind, State
+from pipeline.domain.refinement import Refinement
+from pipeline.ports import Segmenter
+from pipeline.segmenting.refining import begun, refined
 from pipeline.wiring import open_house
 from tests.integration.commands import pipeline
 from tests.integration.label_studio.browser import CHROMIUM, Editor, Said, browser_page
@@ -65,7 +70,7 @@ def project(studio: Studio, token: str, tmp_path: Path, monkeypatch: pytest.Monk
         "annotator": {"kind": "label_studio", "url": studio.url, "backend": f"http://127.0.0.1:{port}"},
         "trainer": {"kind": "dry_run"},
         "ingest": {
-            "sources": [{"kind": "scenes", "count": 14, "seed": 3, "size": 512, "labels_are": "truth"}],
+            "sources": [{"kind": "scenes", "count": 14, "seed": 20, "size": 512, "labels_are": "truth"}],
             "split": {"train": 0.7, "val": 0.3, "test": 0.0},
         },
         "score": {"measures": {"entropy": 1.0}},
@@ -90,17 +95,27 @@ class Case:
 
 
 def case_of(project: Project, number: int) -> Case:
-    """The first of the round's tasks that has both."""
-    _, workspace, _ = open_house(project.config)
+    """The first of the round's tasks that has both, and on which the small network does what the clicks ask for: what
+    is shown here is how they travel."""
+    _, workspace, house = open_house(project.config)
     rows = list(project.client.tasks(number))
     for path in Tasks(workspace.root / "work" / "annotators-label_studio" / "tasks").known().values():
         task = read_task(path)
         masks = [one.mask for one in task.instances if one.mask is not None]
         truth = [one for one in workspace.ledger.samples.truth(task.sample_id) or () if one.mask is not None]
-        missed = [one for one in truth if sum(mask_of(one).intersection(mask).area_px for mask in masks) == 0]
+        [encoding] = house.segmenter.encode([house.read_image(workspace.ledger.samples.get(task.sample_id))])
+        missed = [
+            one
+            for one in truth
+            if sum(mask_of(one).intersection(mask).area_px for mask in masks) == 0
+            and shrinks(house.segmenter, encoding, one)
+        ]
         pairs = [(one, other) for one in task.instances if one.mask for other in truth if one.label == other.label]
         wrong = [
-            (a, b) for a, b in pairs if 0.4 < mask_of(a).iou(mask_of(b)) < 0.97 and surplus_of(a, b) is not None
+            (a, b)
+            for a, b in pairs
+            if 0.4 < mask_of(a).iou(mask_of(b)) < 0.97
+            and is_corrected(house.segmenter, encoding, a, b, [one for one in task.instances if one is not a])
         ]
         if missed and wrong:
             shown, right = min(wrong, key=lambda pair: mask_of(pair[0]).iou(mask_of(pair[1])))
@@ -110,6 +125,37 @@ def case_of(project: Project, number: int) -> Case:
     raise AssertionError(
         "no task has both an object that was missed and a mask that is wrong: choose another seed"
     )
+
+
+def shrinks(segmenter: Segmenter, encoding: Encoding, missed: Instance) -> bool:
+    """Whether a click finds the object, and one that takes away its right half makes it smaller."""
+    prompt = Prompt(points_xy=(deepest(mask_of(missed)).point_xy,), point_labels=(True,))
+    first = begun(segmenter, encoding, prompt)
+    if first.mask.iou(mask_of(missed)) <= 0.5:
+        return False
+    return refined(segmenter, encoding, first, right_half(first.mask)).mask.area_px < first.mask.area_px
+
+
+def is_corrected(
+    segmenter: Segmenter, encoding: Encoding, wrong: Instance, right: Instance, others: Sequence[Instance]
+) -> bool:
+    """Whether a click takes away what is too much, where no other region lies, and all around it is too much."""
+    click = surplus_of(wrong, right)
+    if click is None:
+        return False
+    around = slice(max(click.y - 3, 0), click.y + 4), slice(max(click.x - 3, 0), click.x + 4)
+    if not (mask_of(wrong).bitmap() & ~mask_of(right).bitmap())[around].all():
+        return False
+    if any(mask_of(other).bitmap()[click.y, click.x] for other in others if other.mask):
+        return False
+    after = refined(segmenter, encoding, Refinement.of_mask(mask_of(wrong)), click)
+    return not after.mask.bitmap()[click.y, click.x]
+
+
+def right_half(mask: Mask) -> Click:
+    surplus = mask.bitmap()
+    surplus[:, : int(np.median(np.nonzero(surplus)[1]))] = False
+    return deepest(Mask.from_bitmap(surplus))
 
 
 def surplus_of(wrong: Instance, right: Instance) -> Click | None:
@@ -148,9 +194,7 @@ def add_an_object(editor: Editor, case: Case) -> None:
     assert first.mask is not None
     assert first.mask.iou(mask_of(case.missed)) > 0.5, "the object under the click"
     assert len(editor.suggestions()) == 1
-    surplus = first.mask.bitmap()
-    surplus[:, : int(np.median(np.nonzero(surplus)[1]))] = False  # its right half
-    off = deepest(Mask.from_bitmap(surplus))
+    off = right_half(first.mask)
     editor.choose_label(POINT, label)
     said = editor.click(off.x + 0.5, off.y + 0.5, negative=True)
     assert [row["is_positive"] for row in said.prompts] == [True, False]

@@ -52,9 +52,9 @@ def served(port: int, log: Path) -> AbstractContextManager[App]:
 
 
 def test_the_app_ends_with_its_block(tmp_path: Path) -> None:
-    port = free_port()
+    port, before = free_port(), psutil.Process().children()
     with served(port, tmp_path / "log") as app:
-        (child,) = psutil.Process().children()
+        (child,) = (one for one in psutil.Process().children() if one not in before)
         assert app.url == f"http://127.0.0.1:{port}"
     assert not child.is_running()
 
