@@ -122,11 +122,7 @@ def import_labels(
         elif one.labels is not None:
             read.take(one, one.labels, pool)
         emit("import.batch", done=1)
-    unlabelled = sum(isinstance(one, Found) and one.labels is None for one in listed)
-    if unlabelled and not read.uses and not read.problems:
-        read.problems.append(f"none of {unlabelled} images has labels: are they of another format?")
-    else:
-        read.notes += [f"images without labels: {unlabelled}"] if unlabelled else []
+    read.miss(sum(isinstance(one, Found) and one.labels is None for one in listed))
     read.notes += _unused(renaming, read.labels)
     read.notes += [_elsewhere(read.elsewhere)] if read.elsewhere else []
     _check_classes(read.labels, classes, renaming, joined)
@@ -158,6 +154,13 @@ class _Read:
     labels: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def miss(self, unlabelled: int) -> None:
+        """Tell of images without labels; where no image has any, that is a problem."""
+        if unlabelled and not self.uses and not self.problems:
+            self.problems.append(f"none of {unlabelled} images has labels: are they of another format?")
+        elif unlabelled:
+            self.notes.append(f"images without labels: {unlabelled}")
 
     def take(self, found: Found, source: LabelSource, pool: _Pool) -> None:
         name, sample = f"{found.image.name:.80}", pool.sample(found.image)
