@@ -17,12 +17,13 @@ from pipeline.domain.records import Split
 from pipeline.errors import BadFormat
 from pipeline.formats.labels import PROPOSED, SPLIT_NAMES, Found, LabelProblem, Labels
 
-__all__ = ["Beside", "Place", "read_beside", "start_of", "with_beside"]
+__all__ = ["START", "Beside", "Place", "read_beside", "start_of", "with_beside"]
 
 _PROPOSED = b'"state":"proposed"'
 """As a line of manifest.jsonl has it; in a name, the quotation marks would be escaped."""
 _ID = re.compile(r"[0-9a-f]{16,64}")
-_START = 16
+START = 16
+"""So much of a sample's id tells it apart in the name of an exported image."""
 
 
 class Place(NamedTuple):
@@ -79,8 +80,8 @@ def with_beside(found: Iterable[Found | LabelProblem], path: Path) -> Iterator[F
     Labels with proposals are not read: each such image has a problem instead.
     """
     beside = read_beside(path)
-    places = {sample[:_START]: place for sample, place in beside.places.items()}
-    proposed = {sample[:_START] for sample in beside.proposed}
+    places = {sample[:START]: place for sample, place in beside.places.items()}
+    proposed = {sample[:START] for sample in beside.proposed}
     for one in found:
         start = start_of(one.image) if isinstance(one, Found) else None
         if isinstance(one, LabelProblem) or start not in places:
@@ -93,4 +94,4 @@ def with_beside(found: Iterable[Found | LabelProblem], path: Path) -> Iterator[F
 
 def start_of(image: Path) -> str | None:
     """The start of the sample's id that an exported image is called by; None for another name."""
-    return image.stem[:_START] if _ID.fullmatch(image.stem) else None
+    return image.stem[:START] if _ID.fullmatch(image.stem) else None

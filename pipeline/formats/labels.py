@@ -26,6 +26,7 @@ __all__ = [
     "check_proposal",
     "exists",
     "imported",
+    "one_spelling",
     "read_text",
     "spelled",
     "told_apart",
@@ -159,6 +160,11 @@ def exists(place: Path) -> bool:
         return place.exists()
     except (OSError, ValueError):
         return False
+
+
+def one_spelling(name: str) -> str:
+    """Of a name that file systems may have in two: an accent apart from its letter, or on it."""
+    return unicodedata.normalize("NFC", name)
 
 
 def spelled(path: Path) -> Path:

@@ -5,18 +5,15 @@ The label file itself may say a split, and a table a group; `manifest.jsonl`, wh
 
 from __future__ import annotations
 
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pipeline.domain.records import Sample, Split
-from pipeline.formats.beside import Place, start_of
-from pipeline.formats.labels import Found, LabelProblem, exists
+from pipeline.formats.beside import START, Place, start_of
+from pipeline.formats.labels import Found, LabelProblem, exists, one_spelling
 
 __all__ = ["Belonging"]
-
-_START = 16
 
 
 class Belonging:
@@ -25,7 +22,7 @@ class Belonging:
     def __init__(
         self, found: Iterable[Found | LabelProblem], said: Mapping[str, Place], pool: Iterable[Sample]
     ) -> None:
-        self._beside = {sample[:_START]: place for sample, place in said.items()}
+        self._beside = {sample[:START]: place for sample, place in said.items()}
         self._by_key: dict[str, set[Place]] = defaultdict(set)
         self._by_name: dict[str, list[tuple[Path, Place]]] = defaultdict(list)
         self._standing: dict[str, set[Split]] = defaultdict(set)
@@ -34,13 +31,13 @@ class Belonging:
         for one in found:
             if isinstance(one, Found) and "\0" not in str(one.image):
                 place = Place(one.split, one.group)
-                self._by_name[_normal(one.image)].append((one.image, place))
+                self._by_name[one_spelling(one.image.name)].append((one.image, place))
                 for key in (str(one.image.resolve()), *_starts(one.image)):
                     self._by_key[key].add(place)
 
     def said(self, sample_id: str, image: Path) -> Place:
         """What is said of the sample whose file is `image`: by the label file, or else by the manifest."""
-        keys = [str(image.resolve()), sample_id[:_START], *_starts(image)]
+        keys = [str(image.resolve()), sample_id[:START], *_starts(image)]
         found = next((self._by_key[key] for key in keys if key in self._by_key), None) or self._named(image)
         beside = next((self._beside[key] for key in keys if key in self._beside), Place())
         (place,) = found if len(found) == 1 else (Place(),)
@@ -54,12 +51,8 @@ class Belonging:
 
     def _named(self, image: Path) -> set[Place]:
         """By name alone: of files that are not there, or that may be the same."""
-        rows = self._by_name.get(_normal(image), [])
+        rows = self._by_name.get(one_spelling(image.name), [])
         return {place for path, place in rows if not exists(path) or path.stat().st_size == image.stat().st_size}
-
-
-def _normal(image: Path) -> str:
-    return unicodedata.normalize("NFC", image.name)
 
 
 def _starts(image: Path) -> list[str]:

@@ -7,8 +7,6 @@ Everything is read before anything is written, and all of it is written at once.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,9 +17,10 @@ from pipeline.domain.records import Annotation, Instance, Origin, OriginKind, Sa
 from pipeline.errors import ConfigError, DataError
 from pipeline.events import Emit, silent
 from pipeline.files import file_sha256
+from pipeline.formats.beside import START, start_of
 from pipeline.formats.coco import Crowd
 from pipeline.formats.coco_layout import find_coco_dataset
-from pipeline.formats.labels import PROPOSED, Found, LabelProblem, Labels, LabelSource
+from pipeline.formats.labels import PROPOSED, Found, LabelProblem, Labels, LabelSource, one_spelling
 from pipeline.formats.placing import is_copy
 from pipeline.formats.planes import find_planes
 from pipeline.formats.reading import lost
@@ -32,8 +31,6 @@ from pipeline.services.belonging import Belonging
 from pipeline.store.ledger import Ledger
 
 __all__ = ["Imported", "Renaming", "find_labels", "import_labels"]
-
-_ID = re.compile(r"[0-9a-f]{16,64}")
 
 
 @dataclass(frozen=True)
@@ -233,10 +230,10 @@ class _Pool:
         self._by_name: dict[str, set[str]] = defaultdict(set)
         self._by_start: dict[str, set[str]] = defaultdict(set)
         for path, (sample_id, _) in self._sources.items():
-            self._by_name[_normal(Path(path).name)].add(sample_id)
+            self._by_name[one_spelling(Path(path).name)].add(sample_id)
         for sample in self._samples.values():
-            self._by_name[_normal(sample.path.name)].add(sample.id)
-            self._by_start[sample.id[:16]].add(sample.id)
+            self._by_name[one_spelling(sample.path.name)].add(sample.id)
+            self._by_start[sample.id[:START]].add(sample.id)
 
     def name(self, sample_id: str) -> str:
         return self._samples[sample_id].path.name
@@ -256,16 +253,16 @@ class _Pool:
 
     def _by_file(self, image: Path) -> Sample | str:
         """Another file than any that came in: an exported copy, or another image."""
-        for sample_id in self._starting(image.stem):
+        for sample_id in self._starting(image):
             if is_copy(image, self._samples[sample_id].path):
                 return self._samples[sample_id]
-        if self._by_name.get(_normal(image.name)) or self._starting(image.stem):
+        if self._by_name.get(one_spelling(image.name)) or self._starting(image):
             return "the image beside the labels is not the one that the workspace knows by this name: was it replaced?"
         return "the workspace does not have this image: `--images DIR` takes in those of a folder"
 
     def _by_word(self, image: Path) -> Sample | str:
         """There is no file: its name, or the id that its name is."""
-        ids = self._starting(image.stem) or self._by_name.get(_normal(image.name), set())
+        ids = self._starting(image) or self._by_name.get(one_spelling(image.name), set())
         if not ids:
             return "the workspace knows no image of this name: `--images DIR` takes in those of a folder"
         gone = {key: reason for key in ids if (reason := self._lost(self._samples[key])) is not None}
@@ -275,15 +272,10 @@ class _Pool:
             return f"{len(ids)} images of the workspace have this name: `--images DIR` tells which is meant"
         return self._samples[next(iter(ids))]
 
-    def _starting(self, stem: str) -> set[str]:
-        if not _ID.fullmatch(stem):
-            return set()
-        return {sample_id for sample_id in self._by_start.get(stem[:16], ()) if sample_id.startswith(stem)}
+    def _starting(self, image: Path) -> set[str]:
+        """The samples by whose id, or the start of it, the file is called."""
+        found = self._by_start.get(start_of(image) or "", ())
+        return {sample_id for sample_id in found if sample_id.startswith(image.stem)}
 
     def _lost(self, sample: Sample) -> str | None:
         return lost(sample.path, sample.id, self._sources.get(str(sample.path)))
-
-
-def _normal(name: str) -> str:
-    """One spelling of a name that file systems may have in two: an accent apart from its letter, or on it."""
-    return unicodedata.normalize("NFC", name)

@@ -74,7 +74,7 @@ class Desk:
         self._shelf = shelf
         self._build = build
         self.folder = workspace.work(f"reviewers-{config.reviewer.kind}")
-        self._last = self.folder / "last.json"
+        self._path = self.folder / "sittings.json"
 
     def open(
         self, *, round_: int | None = None, version: str | None = None, discard: bool = False
@@ -98,9 +98,9 @@ class Desk:
                 yield row
 
         reviewer.open(counted())
-        sittings = self._sittings() | {subject.name: _Sitting(subject, opened)}
-        plain = {name: asdict(one) | {"at": one.at.isoformat()} for name, one in sittings.items()}
-        atomic_write(self._last, json.dumps({"last": subject.name, "sittings": plain}).encode())
+        others = [one for one in self._sittings() if one.subject.name != subject.name]
+        plain = [asdict(one) | {"at": one.at.isoformat()} for one in (*others, _Sitting(subject, opened))]
+        atomic_write(self._path, json.dumps(plain).encode())
         return reviewer, count
 
     def pull(self, *, round_: int | None = None, version: str | None = None) -> list[Decision]:
@@ -111,7 +111,7 @@ class Desk:
         wanted = None
         if round_ is not None or version is not None:
             wanted = subject_of(self._workspace, round_=round_, version=version).name
-        sitting = self._sitting(wanted)
+        sitting = next((one for one in reversed(self._sittings()) if wanted in {None, one.subject.name}), None)
         if sitting is None:
             told = f"{wanted} was not opened" if wanted else "nothing was opened"
             raise ConfigError(f"{told} for review yet: leave --pull away first", key="--pull")
@@ -122,7 +122,8 @@ class Desk:
     def _refuse_to_lose(self, name: str) -> None:
         """A reviewer keeps one table for all, or one for each subject: what was decided last, and what last of this
         one."""
-        for sitting in {one for one in (self._sitting(), self._sitting(name)) if one is not None}:
+        sittings = self._sittings()
+        for sitting in (*sittings[-1:], *(one for one in sittings[:-1] if one.subject.name == name)):
             left = fresh(self._config, self._workspace, *self._said(sitting), since=sitting.at)
             if left:
                 what = f"of {sitting.subject.name} " if sitting.subject.name else ""
@@ -139,24 +140,13 @@ class Desk:
         found = rows(self._config, self._workspace, self._shelf, sitting.subject) if about else ()
         return verdicts, {row.sample.id: row for row in found if row.sample.id in about}
 
-    def _sitting(self, name: str | None = None) -> _Sitting | None:
-        """The newest of that name, or of all."""
+    def _sittings(self) -> list[_Sitting]:
+        """Each subject that was opened, once, with its newest time; the last one last."""
         try:
-            last = json.loads(self._last.read_bytes())["last"]
+            found = json.loads(self._path.read_bytes())
         except FileNotFoundError:
-            return None
-        return self._sittings().get(last if name is None else name)
-
-    def _sittings(self) -> dict[str, _Sitting]:
-        """When each subject was opened last, by name."""
-        try:
-            rows_ = json.loads(self._last.read_bytes())["sittings"]
-        except FileNotFoundError:
-            return {}
-        return {
-            name: _Sitting(Subject(**row["subject"]), datetime.fromisoformat(row["at"]))
-            for name, row in rows_.items()
-        }
+            return []
+        return [_Sitting(Subject(**row["subject"]), datetime.fromisoformat(row["at"])) for row in found]
 
 
 def subject_of(workspace: Workspace, *, round_: int | None = None, version: str | None = None) -> Subject:

@@ -25,3 +25,10 @@ def finished(run_once: Path, tmp_path: Path) -> Path:
     copy = tmp_path / "workspace"
     shutil.copytree(run_once, copy)
     return copy
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Path:
+    """A workspace with the same images, and nothing known of them but the seeds' labels."""
+    assert pipeline("ingest", TINY, "--workspace", tmp_path / "fresh").exit_code == 0
+    return tmp_path / "fresh"

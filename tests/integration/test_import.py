@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,13 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.cli.export import writer
-from pipeline.domain.dataset import DatasetEntry, parse_manifest
+from pipeline.domain.dataset import parse_manifest
 from pipeline.domain.geometry import Box
 from pipeline.domain.mask import Mask
-from pipeline.domain.records import Annotation, Origin, OriginKind, State
+from pipeline.domain.records import Annotation, OriginKind
 from pipeline.formats.losses import LOSSES
 from pipeline.wiring import open_house
-from tests.integration.commands import TINY, json_of, pipeline
+from tests.integration.commands import TINY, import_, imported, json_of, pipeline, places
 
 FORMATS = [*LOSSES]
 
@@ -32,28 +30,11 @@ def export(workspace: Path, kind: str, out: Path, *more: str) -> dict[str, Any]:
     )
 
 
-def import_(workspace: Path, path: Path, kind: str, *more: str | Path, config: Path = TINY) -> dict[str, Any]:
-    return json_of(pipeline("import", config, path, "--workspace", workspace, "--format", kind, "--json", *more))
-
-
-def imported(workspace: Path) -> dict[str, Annotation]:
-    """Sample id -> the newest labels that were imported."""
-    _, opened, _ = open_house(TINY, workspace=workspace, create=False)
-    return {said.sample_id: said for said in opened.ledger.annotations.imported()}
-
-
 def masks(annotations: dict[str, Annotation]) -> dict[str, list[tuple[str, Mask | None]]]:
     return {
         key: sorted(((item.label, item.mask) for item in said.instances), key=str)
         for key, said in annotations.items()
     }
-
-
-@pytest.fixture
-def fresh(tmp_path: Path) -> Path:
-    """A workspace with the same images, and nothing known of them but the seeds' labels."""
-    assert pipeline("ingest", TINY, "--workspace", tmp_path / "fresh").exit_code == 0
-    return tmp_path / "fresh"
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -112,11 +93,6 @@ def test_a_published_dataset_comes_in_whole(tmp_path: Path) -> None:
 # --- splits and groups ----------------------------------------------------------------------------------------
 
 
-def places(workspace: Path) -> dict[str, tuple[str, str]]:
-    _, opened, _ = open_house(TINY, workspace=workspace, create=False)
-    return {sample.id: (sample.split, sample.group) for sample in opened.ledger.samples.all()}
-
-
 @pytest.mark.parametrize("more", [(), ("--rename", "ring=star")])
 @pytest.mark.parametrize("kind", FORMATS)
 def test_splits_and_groups_come_along_into_a_new_workspace(
@@ -167,20 +143,6 @@ def test_an_exported_folder_is_a_source_with_its_splits(finished: Path, tmp_path
     here = places(tmp_path / "new")
     assert here == {key: place for key, place in places(finished).items() if key in here}
     assert len(imported(tmp_path / "new")) == len(here)
-
-
-@pytest.mark.parametrize("kind", ["coco", "yolo"])
-def test_a_source_with_proposals_teaches_nothing(kind: str, finished: Path, tmp_path: Path) -> None:
-    _, guessed = proposed_in(finished)
-    export_one(kind, replace(guessed, group="clip"), finished, tmp_path / "out")
-    source = f"- {{kind: {kind}, path: {tmp_path / 'out'}}}"
-    (tmp_path / "config.yaml").write_text(re.sub(r"- \{kind: scenes.*\}", source, TINY.read_text()))
-    assert pipeline("ingest", tmp_path / "config.yaml", "--workspace", tmp_path / "new").exit_code == 0
-    assert places(tmp_path / "new") == {guessed.sample_id: (guessed.split, "clip")}
-    assert imported(tmp_path / "new") == {}
-    _, opened, _ = open_house(TINY, workspace=tmp_path / "new", create=False)
-    (row,) = opened.ledger.samples.quarantined()
-    assert "--accept-proposals" in row.reason
 
 
 # --- labels of which nobody has heard -------------------------------------------------------------------------
@@ -390,52 +352,6 @@ def test_people_still_beat_what_is_imported(finished: Path, tmp_path: Path) -> N
     for entry in after:
         for mask in by_people.get(entry.sample_id, []):
             assert mask in [item.mask for item in entry.instances]
-
-
-def proposed_in(workspace: Path) -> tuple[DatasetEntry, DatasetEntry]:
-    """An image of several objects, and the same with the first of them proposed."""
-    _, opened, _ = open_house(TINY, workspace=workspace, create=False)
-    _, entries = parse_manifest(opened.blobs.read(opened.ledger.versions.all()[-1].id))
-    first = next(entry for entry in entries if len(entry.instances) > 1)
-    guess = replace(first.instances[0], origin=Origin(OriginKind.MODEL, "m"), state=State.PROPOSED)
-    return first, replace(first, instances=(guess, *first.instances[1:]))
-
-
-def export_one(kind: str, entry: DatasetEntry, workspace: Path, out: Path) -> None:
-    _, opened, _ = open_house(TINY, workspace=workspace, create=False)
-    paths = {sample.id: sample.path for sample in opened.ledger.samples.all()}
-    out.mkdir()
-    writer(kind, "rle")([entry], ["coin", "ring", "leaf", "star"], paths.__getitem__, out)
-
-
-@pytest.mark.parametrize("kind", FORMATS)
-def test_what_a_model_proposed_never_becomes_a_label(
-    kind: str, finished: Path, fresh: Path, tmp_path: Path
-) -> None:
-    """On no way out of a workspace and into another, whatever the format forgets."""
-    _, guessed = proposed_in(finished)
-    export_one(kind, guessed, finished, tmp_path / "out")
-    before = imported(fresh)
-    place = ("--workspace", fresh, "--format", kind)
-    result = pipeline("import", TINY, tmp_path / "out", *place)
-    assert result.exit_code == 1
-    assert "--accept-proposals`" in result.stdout
-    assert imported(fresh) == before
-
-
-@pytest.mark.parametrize("kind", FORMATS)
-def test_proposals_that_were_looked_over_come_in_as_the_files_word(
-    kind: str, finished: Path, fresh: Path, tmp_path: Path
-) -> None:
-    """Never as a person's: what a Label Studio file has as a prediction is no part of it even then."""
-    first, guessed = proposed_in(finished)
-    export_one(kind, guessed, finished, tmp_path / "out")
-    told = import_(fresh, tmp_path / "out", kind, "--accept-proposals")
-    assert (told["images"], told["problems"]) == (1, [])
-    said = imported(fresh)[guessed.sample_id]
-    wanted = first.instances[1:] if kind == "label_studio" else first.instances
-    assert {item.mask for item in said.instances} == {item.mask for item in wanted}
-    assert {(item.origin.kind, item.state) for item in said.instances} == {(OriginKind.IMPORTED, State.ACCEPTED)}
 
 
 # --- export ---------------------------------------------------------------------------------------------------

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -35,12 +33,9 @@ MACHINE = Machine(2, MODEL, {KEY: FOUND}, {KEY: Uncertainty(KEY, 0.5, {}, 2)})
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    opened = Workspace.open(tmp_path / "run", now=lambda: NOON)
-    with opened.write_lock():
-        opened.ledger.samples.add([ingested(1)])
-        yield opened
-    opened.ledger.close()
+def workspace(workspace: Workspace) -> Workspace:
+    workspace.ledger.samples.add([ingested(1)])
+    return workspace
 
 
 def said(box: Box, label: str, state: State, *, partial: bool) -> Annotation:

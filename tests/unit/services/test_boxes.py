@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -24,12 +23,9 @@ FILE = Origin(OriginKind.IMPORTED, "labels.json")
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    opened = Workspace.open(tmp_path / "run", now=lambda: NOON)
-    with opened.write_lock():
-        opened.ledger.samples.add([ingested(1, labels=boxed(Box(1, 1, 5, 5)))])
-        yield opened
-    opened.ledger.close()
+def workspace(workspace: Workspace) -> Workspace:
+    workspace.ledger.samples.add([ingested(1, labels=boxed(Box(1, 1, 5, 5)))])
+    return workspace
 
 
 def boxed(*boxes: Box) -> tuple[Instance, ...]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -29,12 +27,9 @@ ROW = ReviewRow(S, (ONE, TWO), ())
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    opened = Workspace.open(tmp_path / "run", now=lambda: NOON)
-    with opened.write_lock():
-        opened.ledger.samples.add([ingested(1)])
-        yield opened
-    opened.ledger.close()
+def workspace(workspace: Workspace) -> Workspace:
+    workspace.ledger.samples.add([ingested(1)])
+    return workspace
 
 
 def taken(workspace: Workspace, *about: str, row: ReviewRow = ROW) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -23,12 +22,9 @@ SHOWN = Origin(OriginKind.MODEL, "start + ellipse", "box 1.0,2.0,3.0,4.0", 1)
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    opened = Workspace.open(tmp_path / "run", now=lambda: NOON)
-    with opened.write_lock():
-        opened.ledger.samples.add([ingested(1), ingested(2, labels=(instance(kind=OriginKind.IMPORTED),))])
-        yield opened
-    opened.ledger.close()
+def workspace(workspace: Workspace) -> Workspace:
+    workspace.ledger.samples.add([ingested(1), ingested(2, labels=(instance(kind=OriginKind.IMPORTED),))])
+    return workspace
 
 
 def said(*instances: Instance, minute: int, round_: int = 1, author: str = "anna") -> Annotation:

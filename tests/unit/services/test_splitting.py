@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from PIL import Image as Pillow
@@ -23,7 +21,6 @@ from pipeline.services.splitting import all_likenesses, refuse_leaks, tell_chang
 from pipeline.stages.ingest import SourceSettings, SplitSettings
 from pipeline.store.workspace import Workspace
 from tests.fakes.people import resources
-from tests.fakes.store import NOON
 
 SETTINGS = IngestSettings(sources=(SourceSettings(kind="scenes", count=1),))
 
@@ -39,14 +36,6 @@ class Heard:
 
     def of(self, name: str) -> list[dict[str, object]]:
         return [data for heard, data in self.events if heard == name]
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    opened = Workspace.open(tmp_path / "run", now=lambda: NOON)
-    with opened.write_lock():
-        yield opened
-    opened.ledger.close()
 
 
 def image(number: int) -> Image:
